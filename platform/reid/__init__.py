@@ -1,0 +1,1 @@
+"""Person re-identification on Ray: FGSAM, its phases, its data and its search."""
