@@ -1,0 +1,41 @@
+"""The configuration of a run: a frozen, typed tree; presets; one override path."""
+
+from reid.config.body import JOINTS, LAYOUTS, LIMB_NAMES, LIMBS, Layout, Part
+from reid.config.load import ConfigError, flatten, load_config, validate_config
+from reid.config.presets import PRESETS
+from reid.config.schema import (
+    AugmentationConfig,
+    DataConfig,
+    EvaluationConfig,
+    LossConfig,
+    ModelConfig,
+    PhaseConfig,
+    PoseNetConfig,
+    RunConfig,
+    ScalingConfig,
+    TrackingConfig,
+)
+
+__all__ = [
+    "JOINTS",
+    "LAYOUTS",
+    "LIMBS",
+    "LIMB_NAMES",
+    "PRESETS",
+    "AugmentationConfig",
+    "ConfigError",
+    "DataConfig",
+    "EvaluationConfig",
+    "Layout",
+    "LossConfig",
+    "ModelConfig",
+    "Part",
+    "PhaseConfig",
+    "PoseNetConfig",
+    "RunConfig",
+    "ScalingConfig",
+    "TrackingConfig",
+    "flatten",
+    "load_config",
+    "validate_config",
+]

@@ -1,0 +1,230 @@
+"""The configuration of a whole run: one frozen, typed tree."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from reid.config.body import LAYOUTS, Layout
+from reid.config.section import Section
+
+Stage = Literal["pose", "baseline", "intermediate", "final"]
+Positive = Annotated[int, Field(ge=1)]
+Weight = Annotated[float, Field(ge=0, le=1e4, allow_inf_nan=False)]
+
+
+class AugmentationConfig(Section):
+    """Random changes to training images, drawn for the whole global batch; the paper has the flip alone."""
+
+    flip: float = Field(0.5, ge=0, le=1)
+    """Probability of a horizontal flip."""
+    pad: int = Field(0, ge=0, le=64)
+    """Pixels of zero padding around the image before a crop of the original size; 0 = no crop."""
+    erase: float = Field(0.0, ge=0, le=1)
+    """Probability of erasing one random rectangle."""
+    colour: float = Field(0.0, ge=0, lt=1)
+    """Largest relative change of each colour channel's gain and of the contrast, e.g. 0.2."""
+
+
+class DataConfig(Section):
+    """Which images, from where, at what size."""
+
+    name: str = "embedded"
+    """A manifest in `datasets/`, such as `market1501`; `embedded` renders the benchmark that comes with the project."""
+    source: str | None = None
+    """Folder of the dataset in its original format; not used by `embedded`."""
+    pose_source: str | None = None
+    """Folder of COCO (`annotations/`, `train2017/`) for the pose phase; not used by `embedded`."""
+    size: Literal["smoke", "demo", "market"] = "demo"
+    """How much `embedded` renders."""
+    height: int = Field(256, ge=16, le=1024, multiple_of=8)
+    """Height of the model's input in pixels."""
+    width: int = Field(128, ge=16, le=1024, multiple_of=8)
+    """Width of the model's input in pixels."""
+    encoding: Literal["raw", "compressed"] = "raw"
+    """Pixels in the Arrow store, or the original JPEG/PNG bytes (smaller, decoded anew for each batch)."""
+    augmentation: AugmentationConfig = AugmentationConfig()
+
+
+class PoseNetConfig(Section):
+    """The pose resolve net."""
+
+    width: float = Field(1.0, gt=0, le=4)
+    """Channels as a multiple of the paper's."""
+    stages: int = Field(3, ge=1, le=6)
+    """Two-stream stages behind the VGG front end."""
+    parse_blocks: bool = True
+    """Channel parse blocks after every stage (Table V)."""
+    weights: str | None = None
+    """`imagenet` for torchvision's VGG-19, a safetensors or torch file for the front end; none = from scratch."""
+
+
+class ModelConfig(Section):
+    """FGSAM."""
+
+    trunk: str = "resnet50"
+    """Any torchvision classification trunk by name."""
+    weights: str | None = "imagenet"
+    """`imagenet` for torchvision's default weights, a local weights file, or none = from scratch."""
+    last_stride: Literal[1, 2] = 2
+    """Stride of a ResNet's last stage."""
+    pose: bool = True
+    """Whether the pose maps are fused in; without, every branch sees the trunk alone (Table IV)."""
+    pose_net: PoseNetConfig = PoseNetConfig()
+    sketch_dim: int = Field(8192, ge=16, le=65536)
+    """Length of the compact bilinear sketch."""
+    layout: str | Layout = "six_parts"
+    """A named branch layout or one written out."""
+    batch_norm: Literal["local", "synchronised", "frozen"] = "local"
+    """Statistics per worker, over all workers (GPU only), or not updated at all."""
+
+    @field_validator("layout")
+    @classmethod
+    def _layout_exists(cls, layout: str | Layout) -> str | Layout:
+        if isinstance(layout, str) and layout not in LAYOUTS:
+            raise ValueError(f"invalid layout '{layout}', expected one of {', '.join(LAYOUTS)}, or parts written out")
+        return layout
+
+    def resolved_layout(self) -> Layout:
+        return LAYOUTS[self.layout] if isinstance(self.layout, str) else self.layout
+
+
+class LossConfig(Section):
+    """The focal triplet loss (eq. 10) and the weights of the total loss (eq. 11)."""
+
+    triplet: Literal["focal", "plain"] = "focal"
+    """`plain` is eq. 9: no focal weight, no absolute constraint."""
+    alpha: float = Field(0.5, ge=0, le=4, allow_inf_nan=False)
+    """Margin α between intra- and inter-class distance."""
+    beta: float = Field(0.01, ge=0, le=4, allow_inf_nan=False)
+    """Largest intra-class distance β that costs nothing."""
+    gamma: float = Field(2.0, ge=0, le=16, allow_inf_nan=False)
+    """Exponent γ of the focal weight."""
+    mining: Literal["batch_all", "batch_hard"] = "batch_all"
+    """Every valid triplet of the global batch, or the hardest positive and negative of each anchor."""
+    identity_weight: Weight = 1.0
+    attribute_weight: Weight = 1.0
+    triplet_weight: Weight = 1.0
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    """Smoothing of the identity labels; the paper has none."""
+
+
+class PhaseConfig(Section):
+    """One training phase. It starts from the weights that all phases before it left."""
+
+    stage: Stage
+    """What is trained: the model's stage and with it the objective and the dataset."""
+    epochs: Positive
+    learning_rate: float = Field(gt=0, le=1, allow_inf_nan=False)
+    """Adam's initial learning rate."""
+    halve_every: int = Field(ge=1)
+    """Epochs after which the learning rate is halved, again and again."""
+    warmup: int = Field(0, ge=0)
+    """Epochs over which the learning rate first rises linearly; the paper has none."""
+    batch_size: int = Field(64, ge=2)
+    """Images in a global batch, over all workers."""
+    images_per_identity: int | None = Field(None, ge=2)
+    """K of identity-balanced P×K batches, P = batch_size / K; none = shuffled batches."""
+
+    @model_validator(mode="after")
+    def _batch_divides(self) -> "PhaseConfig":
+        if self.images_per_identity and self.batch_size % self.images_per_identity:
+            raise ValueError(
+                f"batch_size = {self.batch_size} is no multiple of images_per_identity = {self.images_per_identity}: "
+                "change one of them"
+            )
+        if self.images_per_identity and self.batch_size < 2 * self.images_per_identity:
+            raise ValueError("a P×K batch needs two identities at least: raise batch_size or lower images_per_identity")
+        if self.stage == "pose" and self.images_per_identity:
+            raise ValueError("the pose phase has no identities: leave images_per_identity out")
+        return self
+
+
+class ScalingConfig(Section):
+    """How a phase is spread over the cluster."""
+
+    num_workers: Annotated[int, Field(ge=0, le=4096)] | tuple[Positive, Positive] = 1
+    """Workers; (min, max) grows and shrinks with the cluster; 0 trains in the driver's process, for debugging."""
+    accelerator: Literal["auto", "gpu", "cpu"] = "auto"
+    """`auto` takes GPUs when the cluster has one for each worker."""
+    cpus_per_worker: float = Field(1, gt=0)
+    max_failures: int = Field(3, ge=0)
+    """Times a phase may restart from its last checkpoint after a worker was lost."""
+    start_timeout: float = Field(120, gt=0)
+    """Seconds to wait for the cluster to place the workers."""
+
+    @field_validator("num_workers")
+    @classmethod
+    def _min_before_max(cls, workers: Any) -> Any:
+        if isinstance(workers, tuple) and workers[0] > workers[1]:
+            raise ValueError(f"(min, max) = {workers} is the wrong way round: write ({workers[1]}, {workers[0]})")
+        return workers
+
+    @property
+    def min_workers(self) -> int:
+        return self.num_workers if isinstance(self.num_workers, int) else self.num_workers[0]
+
+    @property
+    def max_workers(self) -> int:
+        return self.num_workers if isinstance(self.num_workers, int) else self.num_workers[1]
+
+
+class EvaluationConfig(Section):
+    """Scoring query against gallery."""
+
+    every: int = Field(0, ge=0)
+    """Epochs between evaluations within a phase; 0 = after its last epoch alone."""
+    batch_size: Positive = 128
+    """Images per forward pass and worker."""
+    average_precision: Literal["rectangle", "trapezoid"] = "rectangle"
+    """`trapezoid` is the original MATLAB evaluation."""
+
+
+class TrackingConfig(Section):
+    """MLflow."""
+
+    uri: str | None = None
+    """Tracking server; none = `$MLFLOW_TRACKING_URI`, else the database `<storage>/mlflow.db`."""
+    experiment: str = Field("reid", min_length=1)
+
+
+class RunConfig(Section):
+    """A whole run."""
+
+    name: str = Field("fgsam", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    """Name of the run, in its folder and in MLflow."""
+    storage: str = Field(default_factory=lambda: os.environ.get("REID_STORAGE") or str(Path("~/reid").expanduser()))
+    """Root of everything a run writes: a local folder or a pyarrow.fs URI."""
+    seed: int = Field(0, ge=0, lt=2**31)
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """`auto` is bf16 autocast where the hardware has it, else fp32."""
+    channels_last: bool = True
+    """Memory format of images and convolutions."""
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    loss: LossConfig = LossConfig()
+    phases: dict[str, PhaseConfig] = Field(min_length=1)
+    """Phases by name, in the order in which they run."""
+    scaling: ScalingConfig = ScalingConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    tracking: TrackingConfig = TrackingConfig()
+
+    @field_validator("storage")
+    @classmethod
+    def _absolute(cls, storage: str) -> str:
+        if not storage:
+            raise ValueError("is empty: give a folder or a URI such as s3://bucket/reid")
+        return storage if "://" in storage else str(Path(storage).expanduser().absolute())
+
+    @model_validator(mode="after")
+    def _workers_share_the_batch(self) -> "RunConfig":
+        for name, phase in self.phases.items():
+            units = phase.batch_size // (phase.images_per_identity or 1)
+            if self.scaling.max_workers > units:
+                what = "identities" if phase.images_per_identity else "images"
+                raise ValueError(
+                    f"phases.{name}.batch_size gives {units} {what} a batch for "
+                    f"scaling.num_workers = {self.scaling.max_workers}: raise the one or lower the other"
+                )
+        return self
