@@ -1,0 +1,113 @@
+"""What is known of each dataset before it is read: the YAML files of `datasets/`, as types."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from reid.config.body import Region
+from reid.config.section import Section
+from reid.data.errors import DataError
+
+
+class Attribute(Section):
+    """One attribute of a person: a classification task of its own."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    classes: tuple[str, ...] = Field(min_length=2, max_length=127)
+    """Class names; a label is the position in this tuple, -1 = missing."""
+    region: Region
+    """Body region that shows it, and so the branch that it supervises."""
+    fields: tuple[str, ...] = Field(min_length=1)
+    """Where the annotation file has it: one field with values 1..C, or a field of values 1 (no), 2 (yes) per class."""
+
+    @model_validator(mode="after")
+    def _fields_match_classes(self) -> "Attribute":
+        if len(self.fields) not in (1, len(self.classes)):
+            raise ValueError(f"attribute '{self.name}' needs one field, or one for each of {len(self.classes)} classes")
+        return self
+
+
+class SplitCounts(Section):
+    """Expected size of a split as it is kept."""
+
+    images: int = Field(ge=0)
+    identities: int = Field(ge=0)
+    """Not counting distractors (pid 0)."""
+
+
+class Manifest(Section):
+    """A dataset: where it comes from, what it should hold, and how to read it."""
+
+    name: str
+    """Name of the file in `datasets/`."""
+    title: str
+    citation: str
+    url: str
+    """Where to get it."""
+    licence: str
+    reader: str
+    """A key of `reid.data.readers.READERS`."""
+    file_name: str | None = None
+    """Regular expression for the basename of every image, with groups `pid` and `camid`; none = listed in a file."""
+    cameras: int | None = Field(None, ge=1)
+    """Cameras are numbered 1..cameras; none = unknown."""
+    image_height: int | None = Field(None, ge=1)
+    """Native size in pixels; none = images differ, and are stored at the size of the model's input."""
+    image_width: int | None = Field(None, ge=1)
+    counts: dict[str, SplitCounts] | None = None
+    """Expected counts by split, checked when read; none = not checked, for datasets of any size."""
+    layout: str | None = None
+    """Branch layout that suits the attributes; none = no person attributes."""
+    attributes: tuple[Attribute, ...] = ()
+
+    @field_validator("file_name")
+    @classmethod
+    def _is_expression(cls, pattern: str | None) -> str | None:
+        if pattern is not None and not {"pid", "camid"} <= set(re.compile(pattern).groupindex):
+            raise ValueError(f"the expression {pattern} lacks a group named pid or camid")
+        return pattern
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> "Manifest":
+        if (self.image_height is None) != (self.image_width is None):
+            raise ValueError("image_height and image_width go together: give both or neither")
+        names = [attribute.name for attribute in self.attributes]
+        if len(set(names)) < len(names):
+            raise ValueError(f"attribute names must differ: {', '.join(names)}")
+        return self
+
+    def stored_size(self, height: int, width: int) -> tuple[int, int]:
+        """(height, width) of the images in a store: native where the dataset has one size, else the given one."""
+        if self.image_height is None or self.image_width is None:
+            return height, width
+        return self.image_height, self.image_width
+
+
+def manifest_folder() -> Path:
+    """`datasets/` beside the source root, or its copy in the installed package."""
+    here = Path(__file__).resolve()
+    for folder in (here.parents[3] / "datasets", here.parents[1] / "_datasets"):
+        if (folder / "README.md").is_file() and any(folder.glob("*.yaml")):
+            return folder
+    raise DataError(f"no manifests in {here.parents[3] / 'datasets'} nor in the package: install reid again")
+
+
+def load_manifest(name: str) -> Manifest:
+    """Read `datasets/<name>.yaml`.
+
+    Raises:
+        DataError: there is no such manifest, or it is malformed.
+    """
+    folder = manifest_folder()
+    known = sorted(path.stem for path in folder.glob("*.yaml"))
+    if name not in known:
+        raise DataError(f"invalid dataset '{name}', expected one of {', '.join(known)}, or add {folder / name}.yaml")
+    path = folder / f"{name}.yaml"
+    try:
+        fields: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return Manifest.model_validate({"name": name, **fields})
+    except (yaml.YAMLError, TypeError, ValidationError) as error:
+        raise DataError(f"{path} is malformed, correct it: {error}") from error
