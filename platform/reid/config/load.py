@@ -1,7 +1,8 @@
 """From a preset, a file and overrides to one validated `RunConfig`."""
 
 import difflib
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -12,7 +13,24 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from reid.config.presets import PRESETS
-from reid.config.schema import PhaseConfig, RunConfig
+from reid.config.schema import UNION_TAGS, PhaseConfig, RunConfig
+from reid.config.section import Section
+
+EXPECTED = {
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "dict_type": "must be a mapping of settings",
+    "float_parsing": "must be a number",
+    "float_type": "must be a number",
+    "int_from_float": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_type": "must be a whole number",
+    "missing": "is missing: give it a value",
+    "model_type": "must be a mapping of settings",
+    "string_type": "must be text, in quotes where YAML would read something else",
+    "tuple_type": "must be a list",
+}
+"""What the user should write, by type of pydantic error, where pydantic's own words speak of its internals."""
 
 
 class ConfigError(ValueError):
@@ -24,23 +42,18 @@ def load_config(*, preset: str = "demo", file: str | Path | None = None, overrid
 
     Args:
         preset: name of a preset, which gives the full tree.
-        file: YAML file laid over the preset.
+        file: YAML file laid over the preset: mappings are merged, everything else is replaced.
         overrides: `dotted.key=value` settings laid over both; values are YAML.
 
     Raises:
         ConfigError: naming every unknown key and every bad value at once.
     """
     if preset not in PRESETS:
-        raise ConfigError(f"invalid preset '{preset}', expected one of {', '.join(PRESETS)}")
+        raise ConfigError(f"invalid preset '{preset}'{_did_you_mean(preset, list(PRESETS))}")
     malformed = [text for text in overrides if not _is_assignment(text)]
     if malformed:
-        raise ConfigError(f"invalid setting '{malformed[0]}': write dotted.key=value, such as phases.final.epochs=3")
-    try:
-        layers = [OmegaConf.create(PRESETS[preset]()), _read(file), OmegaConf.from_dotlist(list(overrides))]
-        tree = OmegaConf.to_container(OmegaConf.merge(*layers), resolve=True)
-    except (OmegaConfBaseException, yaml.YAMLError) as error:
-        raise ConfigError(f"the settings do not fit together: {str(error).splitlines()[0]}") from error
-    return validate_config(tree)
+        raise ConfigError(f"invalid settings {malformed}: write dotted.key=value, such as phases.final.epochs=3")
+    return validate_config(_merged(_merged(PRESETS[preset](), _read(file)), _parsed(overrides)))
 
 
 def validate_config(tree: Any) -> RunConfig:
@@ -52,7 +65,7 @@ def validate_config(tree: Any) -> RunConfig:
     try:
         return RunConfig.model_validate(tree)
     except ValidationError as error:
-        problems = list(dict.fromkeys(_describe(details, tree) for details in error.errors()))
+        problems = dict.fromkeys(line for details in error.errors() for line in _describe(details, tree))
         raise ConfigError(
             "\n".join(["the configuration has errors:", *(f"  {problem}" for problem in problems)])
         ) from None
@@ -78,67 +91,82 @@ def _is_assignment(text: str) -> bool:
     return bool(equals) and all(part.isidentifier() for part in key.strip().split("."))
 
 
+def _parsed(overrides: Sequence[str]) -> Any:
+    tree: Any = {}
+    for text in overrides:
+        try:
+            setting = OmegaConf.to_container(OmegaConf.from_dotlist([text]), resolve=True)
+        except (OmegaConfBaseException, yaml.YAMLError) as error:
+            raise ConfigError(
+                f"invalid setting '{text}': {str(error).splitlines()[0]}; put the value in quotes"
+            ) from error
+        tree = _merged(tree, setting)
+    return tree
+
+
 def _read(file: str | Path | None) -> Any:
     if file is None:
-        return OmegaConf.create({})
+        return {}
     path = Path(file)
     if not path.is_file():
         raise ConfigError(f"there is no configuration file {path}: check --config")
     try:
-        tree = OmegaConf.load(path)
-    except yaml.YAMLError as error:
+        tree = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+    except (OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid YAML: {error}") from error
-    if not OmegaConf.is_dict(tree):
-        raise ConfigError(f"{path} must hold a mapping of settings")
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path} must hold a mapping of settings, such as `seed: 1`")
     return tree
 
 
-def _describe(details: ErrorDetails, tree: Any) -> str:
-    location = [str(part) for part in details["loc"]]
-    path = ".".join(_without_union_tags(location, tree)) or "configuration"
-    if details["type"] == "extra_forbidden":
-        return f"{path}: unknown key{_did_you_mean(location[-1], _siblings(location[:-1]))}"
-    if details["type"] == "missing":
-        if location[0] == "phases" and len(location) == 3:
-            return (
-                f"phases.{location[1]}: no phase of that name in the preset; give it stage, epochs, learning_rate and "
-                f"halve_every to add one{_did_you_mean(location[1], get_args(PhaseConfig.model_fields['stage'].annotation))}"
-            )
-        return f"{path}: is missing"
-    message = details["msg"].removeprefix("Value error, ")
+def _merged(below: Any, above: Any) -> Any:
+    if isinstance(below, dict) and isinstance(above, dict):
+        return below | {key: _merged(below.get(key), value) for key, value in above.items()}
+    return above
+
+
+def _describe(details: ErrorDetails, tree: Any) -> list[str]:
+    """One error as lines of `dotted.path: what is wrong and what to write`."""
+    location = [str(part) for part in details["loc"] if part not in UNION_TAGS and part != "[key]"]
+    path = ".".join(location)
     given = details["input"]
-    shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool | None) else ""
-    return f"{path}: {message}{shown}"
+    if not path:
+        return details["msg"].removeprefix("Value error, ").splitlines()
+    if details["type"] == "extra_forbidden":
+        return [f"{path}: unknown key{_did_you_mean(location[-1], _siblings(location[:-1]))}"]
+    if details["type"] == "missing" and len(location) == 3 and location[0] == "phases":
+        return [_incomplete_phase(location[1], given, [str(name) for name in tree["phases"]])]
+    message = re.sub("^(Input|String) should", "must", details["msg"].removeprefix("Value error, "))
+    message = EXPECTED.get(details["type"], message)
+    shown = f" (given: {given!r})" if isinstance(given, str | int | float | list | tuple | None) else ""
+    return [f"{path}: {message}{shown}"]
 
 
-def _without_union_tags(location: list[str], tree: Any) -> Iterable[str]:
-    """Drop the parts of an error's location that name a branch of a union rather than a key of the tree."""
-    for part in location:
-        if isinstance(tree, dict):
-            if part not in tree and (part == "str" or "[" in part or part[:1].isupper()):
-                continue
-            tree = tree.get(part)
-        elif isinstance(tree, list) and part.isdigit():
-            tree = tree[int(part)] if int(part) < len(tree) else None
-        elif not part.isidentifier() or part in ("int", "str", "Layout", "tuple"):
-            continue
-        yield part
+def _incomplete_phase(name: str, phase: dict[str, Any], names: list[str]) -> str:
+    lacking = [key for key, field in PhaseConfig.model_fields.items() if field.is_required() and key not in phase]
+    others = [other for other in names if other != name]
+    return f"phases.{name}: is not in the preset{_did_you_mean(name, others)}; to add it, give it {', '.join(lacking)}"
 
 
-def _siblings(location: list[str]) -> list[str]:
+def _siblings(location: Sequence[str]) -> list[str]:
     """The keys that would have been right at a location."""
-    section: Any = RunConfig
+    fields = RunConfig.model_fields
     for part in location:
-        field = getattr(section, "model_fields", {}).get(part)
-        if field is not None:
-            section = field.annotation
-        elif section == dict[str, PhaseConfig]:
-            section = PhaseConfig
-    return list(getattr(section, "model_fields", {}))
+        if part in fields:  # else the name of a phase or the index of a part
+            section = _section_in(fields[part].annotation)
+            fields = section.model_fields if section else {}
+    return list(fields)
+
+
+def _section_in(annotation: Any) -> type[Section] | None:
+    """The section inside an annotation such as `dict[str, PhaseConfig]`, `str | Layout` or `tuple[Part, ...]`."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation
+    return next(filter(None, map(_section_in, get_args(annotation))), None)
 
 
 def _did_you_mean(name: str, known: Sequence[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     if close:
         return f" (did you mean '{close[0]}'?)"
-    return f"; expected one of {', '.join(known)}" if known else ""
+    return f", expected one of {', '.join(known)}" if known else ""

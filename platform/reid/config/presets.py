@@ -14,7 +14,10 @@ def _phases(*, pose: Tree, baseline: Tree, intermediate: Tree, final: Tree) -> T
 
 
 def paper() -> Tree:
-    """The sizes, epochs and schedules of the paper; it names neither image size nor batch: 256×128 and 64 are the field's."""
+    """The sizes, epochs and schedules of the paper.
+
+    It names neither image size nor batch: 256×128 and 64 are what the field uses.
+    """
     return {
         "data": {"name": "market1501", "height": 256, "width": 128},
         "model": {"trunk": "resnet50", "weights": "imagenet", "pose_net": {"weights": "imagenet"}},

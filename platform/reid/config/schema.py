@@ -4,14 +4,34 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from reid.config.body import LAYOUTS, Layout
 from reid.config.section import Section
 
 Stage = Literal["pose", "baseline", "intermediate", "final"]
+MAX_WORKERS = 4096
 Positive = Annotated[int, Field(ge=1)]
 Weight = Annotated[float, Field(ge=0, le=1e4, allow_inf_nan=False)]
+PhaseName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+
+UNION_TAGS = ("<named>", "<written out>")
+"""How pydantic names the two ways to give a layout within the place of an error."""
+
+
+def _way_to_give_layout(layout: Any) -> str:
+    return UNION_TAGS[isinstance(layout, dict | Layout)]
+
+
+def _whole_number_or_range(workers: Any) -> int | tuple[int, int]:
+    match workers:
+        case int() if 0 <= workers <= MAX_WORKERS:
+            return workers
+        case int(fewest), int(most) if 1 <= fewest <= most <= MAX_WORKERS:
+            return fewest, most
+    raise ValueError(
+        f"must be a whole number from 0 to {MAX_WORKERS}, or [min, max] with 1 ≤ min ≤ max for an elastic run"
+    )
 
 
 class AugmentationConfig(Section):
@@ -74,7 +94,9 @@ class ModelConfig(Section):
     pose_net: PoseNetConfig = PoseNetConfig()
     sketch_dim: int = Field(8192, ge=16, le=65536)
     """Length of the compact bilinear sketch."""
-    layout: str | Layout = "six_parts"
+    layout: Annotated[
+        Annotated[str, Tag(UNION_TAGS[0])] | Annotated[Layout, Tag(UNION_TAGS[1])], Discriminator(_way_to_give_layout)
+    ] = "six_parts"
     """A named branch layout or one written out."""
     batch_norm: Literal["local", "synchronised", "frozen"] = "local"
     """Statistics per worker, over all workers (GPU only), or not updated at all."""
@@ -144,7 +166,7 @@ class PhaseConfig(Section):
 class ScalingConfig(Section):
     """How a phase is spread over the cluster."""
 
-    num_workers: Annotated[int, Field(ge=0, le=4096)] | tuple[Positive, Positive] = 1
+    num_workers: Annotated[int | tuple[int, int], BeforeValidator(_whole_number_or_range)] = 1
     """Workers; (min, max) grows and shrinks with the cluster; 0 trains in the driver's process, for debugging."""
     accelerator: Literal["auto", "gpu", "cpu"] = "auto"
     """`auto` takes GPUs when the cluster has one for each worker."""
@@ -153,13 +175,6 @@ class ScalingConfig(Section):
     """Times a phase may restart from its last checkpoint after a worker was lost."""
     start_timeout: float = Field(120, gt=0)
     """Seconds to wait for the cluster to place the workers."""
-
-    @field_validator("num_workers")
-    @classmethod
-    def _min_before_max(cls, workers: Any) -> Any:
-        if isinstance(workers, tuple) and workers[0] > workers[1]:
-            raise ValueError(f"(min, max) = {workers} is the wrong way round: write ({workers[1]}, {workers[0]})")
-        return workers
 
     @property
     def min_workers(self) -> int:
@@ -204,7 +219,7 @@ class RunConfig(Section):
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     loss: LossConfig = LossConfig()
-    phases: dict[str, PhaseConfig] = Field(min_length=1)
+    phases: dict[PhaseName, PhaseConfig] = Field(min_length=1)
     """Phases by name, in the order in which they run."""
     scaling: ScalingConfig = ScalingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
@@ -214,17 +229,20 @@ class RunConfig(Section):
     @classmethod
     def _absolute(cls, storage: str) -> str:
         if not storage:
-            raise ValueError("is empty: give a folder or a URI such as s3://bucket/reid")
+            raise ValueError("is empty: give a folder, or a URI such as s3://bucket/reid")
         return storage if "://" in storage else str(Path(storage).expanduser().absolute())
 
     @model_validator(mode="after")
     def _workers_share_the_batch(self) -> "RunConfig":
+        problems = []
         for name, phase in self.phases.items():
             units = phase.batch_size // (phase.images_per_identity or 1)
             if self.scaling.max_workers > units:
                 what = "identities" if phase.images_per_identity else "images"
-                raise ValueError(
-                    f"phases.{name}.batch_size gives {units} {what} a batch for "
+                problems.append(
+                    f"phases.{name}.batch_size: gives {units} {what} a batch for "
                     f"scaling.num_workers = {self.scaling.max_workers}: raise the one or lower the other"
                 )
+        if problems:
+            raise ValueError("\n".join(problems))
         return self
