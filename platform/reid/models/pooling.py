@@ -1,0 +1,86 @@
+"""Compact bilinear pooling of two maps by tensor sketch.
+
+Legend: B images, C channels of the first map, J of the second, H × W and h × w their grids, D length of the sketch.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from reid.models.precision import at_least_fp32
+
+
+def align(map_BJhw: Tensor, height: int, width: int) -> Tensor:
+    """Resamples a map to a grid of `height` × `width`: bilinear, averaging where the new grid is coarser."""
+    if map_BJhw.shape[-2:] == (height, width):
+        return map_BJhw
+    return F.interpolate(map_BJhw, size=(height, width), mode="bilinear", align_corners=False, antialias=True)
+
+
+def bilinear_product(map_BCHW: Tensor, map_BJhw: Tensor) -> Tensor:
+    """Outer product of the two maps' channels, summed over the positions of the first map's grid.
+
+    Returns:
+        product_BCJ, in fp32 at least, under autocast too.
+    """
+    with torch.autocast(map_BCHW.device.type, enabled=False):
+        first_BCP = at_least_fp32(map_BCHW).flatten(2)
+        second_BJP = align(at_least_fp32(map_BJhw), *map_BCHW.shape[-2:]).flatten(2)
+        return first_BCP @ second_BJP.mT
+
+
+def signed_sqrt(x: Tensor, eps: float = 1e-6) -> Tensor:
+    """sign(x)·√|x| with a finite slope (1/√eps) at zero."""
+    return x * (x.abs() + eps).rsqrt()
+
+
+class CompactBilinearPooling(nn.Module):
+    """Fuses two maps into one unit vector of fixed length.
+
+    Tensor sketch (Pham and Pagh, KDD 2013; Gao et al., "Compact Bilinear Pooling", CVPR 2016) approximates the outer
+    product of two channel vectors in D numbers. Its usual form convolves two count sketches by FFT at every position.
+    Since the sketch is linear and pooling sums over positions, the same vector is found by summing the exact C × J
+    product over positions first and adding each entry, once, to bin (h₁ + h₂) mod D with sign s₁·s₂.
+    Signed square root and L2 normalisation follow.
+
+    Args:
+        channels_a: channels C of the first map.
+        channels_b: channels J of the second map.
+        sketch_dim: length D of the sketch.
+        seed: seed of the hashes, which are fixed and part of the state.
+    """
+
+    def __init__(self, channels_a: int, channels_b: int, sketch_dim: int, seed: int) -> None:
+        super().__init__()
+        self.sketch_dim = sketch_dim
+        generator = torch.Generator().manual_seed(seed)
+        for name, channels in (("a", channels_a), ("b", channels_b)):
+            bins = torch.randint(sketch_dim, (channels,), generator=generator, device="cpu")
+            signs = torch.randint(2, (channels,), generator=generator, device="cpu") * 2 - 1
+            self.register_buffer(f"bins_{name}", bins)
+            self.register_buffer(f"signs_{name}", signs)
+
+    bins_a: Tensor
+    bins_b: Tensor
+    signs_a: Tensor
+    signs_b: Tensor
+
+    def forward(self, map_BCHW: Tensor, map_BJhw: Tensor) -> Tensor:
+        """Pools the two maps, the second resampled to the first's grid.
+
+        Returns:
+            fused_BD of unit length, in fp32 at least.
+        """
+        return self.fuse(bilinear_product(map_BCHW, map_BJhw))
+
+    def fuse(self, product_BCJ: Tensor) -> Tensor:
+        """The unit vector for an outer product already summed over positions."""
+        return F.normalize(signed_sqrt(self.sketch(product_BCJ)), dim=1)
+
+    def sketch(self, product_BCJ: Tensor) -> Tensor:
+        """The tensor sketch itself, before square root and normalisation: sketch_BD."""
+        bins_CJ = (self.bins_a[:, None] + self.bins_b) % self.sketch_dim
+        signed_BCJ = product_BCJ * (self.signs_a[:, None] * self.signs_b)
+        batch = len(product_BCJ)
+        empty_BD = signed_BCJ.new_zeros(batch, self.sketch_dim)
+        return empty_BD.scatter_add(1, bins_CJ.flatten().expand(batch, -1), signed_BCJ.flatten(1))
