@@ -8,17 +8,17 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from reid.data.embedded.draw import Canvas
 from reid.data.embedded.people import Colour
-from reid.data.embedded.textiles import plain
+from reid.data.embedded.textiles import rgb
 
 Draw = ImageDraw.ImageDraw
 Rng = np.random.Generator
 
 
-def _tint(rng: Rng, colour: Colour, spread: int = 22) -> Colour:
-    red, green, blue = (
-        int(np.clip(value + shift, 0, 255))
-        for value, shift in zip(colour, rng.integers(-spread, spread + 1, 3), strict=True)
-    )
+def _tint(rng: Rng, colour: Colour, spread: int = 30, hue: int = 8) -> Colour:
+    """A colour made lighter or darker by up to `spread`, and each of its channels by up to `hue` besides."""
+    lightness = rng.integers(-spread, spread + 1)
+    shifts = rng.integers(-hue, hue + 1, 3)
+    red, green, blue = (min(max(int(c + lightness + s), 0), 255) for c, s in zip(colour, shifts, strict=True))
     return red, green, blue
 
 
@@ -26,7 +26,7 @@ def _foliage(draw: Draw, rng: Rng, width: int, top: float, bottom: float, count:
     for x, y, radius in zip(
         rng.uniform(0, width, count), rng.uniform(top, bottom, count), rng.uniform(4, 13, count), strict=True
     ):
-        colour = _tint(rng, (58, 92, 48), 28)
+        colour = _tint(rng, (58, 92, 48), 28, 14)
         draw.ellipse((x - radius, y - radius * 0.8, x + radius, y + radius * 0.8), fill=colour)
 
 
@@ -34,15 +34,15 @@ def _tiles(draw: Draw, rng: Rng, width: int, top: float, height: int, colour: Co
     """Paving in perspective."""
     vanishing = width * rng.uniform(0.2, 0.8)
     line = _tint(rng, (colour[0] - 30, colour[1] - 30, colour[2] - 30), 6)
-    for step in np.arange(-6, 7):
+    for step in range(-6, 7):
         draw.line((vanishing + step * 8, top, vanishing + step * 40, height), fill=line)
     rows = top + (height - top) * np.linspace(0.08, 1, 6) ** 1.5
-    for y in rows:
+    for y in rows.tolist():
         draw.line((0, y, width, y), fill=line)
 
 
 def _car(draw: Draw, rng: Rng, width: int, base: float, size: float) -> None:
-    x, colour = rng.uniform(-0.4, 0.9) * width, _tint(rng, (120, 120, 124), 100)
+    x, colour = rng.uniform(-0.4, 0.9) * width, _tint(rng, (120, 120, 124), 50, 60)
     draw.rounded_rectangle((x, base - size * 0.34, x + size, base - size * 0.08), radius=size * 0.08, fill=colour)
     draw.rounded_rectangle(
         (x + size * 0.2, base - size * 0.55, x + size * 0.75, base - size * 0.28),
@@ -64,7 +64,7 @@ def _plaza(draw: Draw, rng: Rng, width: int, height: int, horizon: float) -> Non
 
 def _street(draw: Draw, rng: Rng, width: int, height: int, horizon: float) -> None:
     draw.rectangle((0, 0, width, horizon), fill=_tint(rng, (138, 136, 140)))
-    for x in np.arange(rng.uniform(-12, 0), width, rng.uniform(14, 26)):
+    for x in np.arange(rng.uniform(-12, 0), width, rng.uniform(14, 26)).tolist():
         draw.rectangle((x, 2, x + 8, horizon * 0.6), fill=_tint(rng, (70, 82, 96)))
     draw.rectangle((0, horizon, width, height), fill=_tint(rng, (96, 96, 98)))
     for _ in range(int(rng.integers(1, 3))):
@@ -77,14 +77,15 @@ def _bricks(draw: Draw, rng: Rng, width: int, height: int, horizon: float) -> No
     wall = _tint(rng, (150, 92, 74))
     draw.rectangle((0, 0, width, horizon), fill=wall)
     mortar = _tint(rng, (176, 160, 148), 10)
-    rows = np.arange(rng.uniform(0, 7), horizon, 7)
-    for index, y in enumerate(rows):
+    first = rng.uniform(0, 7)
+    for row in range(int(horizon / 7) + 1):
+        y = first + 7 * row
         draw.line((0, y, width, y), fill=mortar)
-        for x in np.arange((index % 2) * 7, width, 14):
-            draw.line((x, y, x, y + 7), fill=mortar)
+        for joint in range((row % 2) * 7, width, 14):
+            draw.line((joint, y, joint, y + 7), fill=mortar)
     if rng.random() < 0.5:
         x = rng.uniform(-0.2, 0.8) * width
-        draw.rectangle((x, horizon * 0.15, x + 26, horizon), fill=_tint(rng, (84, 88, 100), 40))
+        draw.rectangle((x, horizon * 0.15, x + 26, horizon), fill=_tint(rng, (84, 88, 100), 40, 30))
     draw.rectangle((0, horizon, width, height), fill=_tint(rng, (140, 138, 134)))
 
 
@@ -100,10 +101,10 @@ def _lawn(draw: Draw, rng: Rng, width: int, height: int, horizon: float) -> None
 
 def _shop(draw: Draw, rng: Rng, width: int, height: int, horizon: float) -> None:
     draw.rectangle((0, 0, width, horizon), fill=_tint(rng, (120, 100, 84)))
-    for x in np.arange(rng.uniform(-25, 0), width, 30):
-        draw.rectangle((x, 10, x + 24, horizon - 4), fill=_tint(rng, (196, 190, 160), 45))
-        for y in np.arange(16, horizon - 8, 12):
-            draw.rectangle((x + 3, y, x + rng.uniform(8, 21), y + 7), fill=_tint(rng, (128, 110, 110), 100))
+    for x in np.arange(rng.uniform(-25, 0), width, 30).tolist():
+        draw.rectangle((x, 10, x + 24, horizon - 4), fill=_tint(rng, (196, 190, 160), 45, 20))
+        for y in range(16, int(horizon) - 8, 12):
+            draw.rectangle((x + 3, y, x + rng.uniform(8, 21), y + 7), fill=_tint(rng, (128, 110, 110), 50, 60))
     floor = _tint(rng, (184, 176, 168))
     draw.rectangle((0, horizon, width, height), fill=floor)
     _tiles(draw, rng, width, horizon, height, floor)
@@ -113,7 +114,7 @@ def _gate(draw: Draw, rng: Rng, width: int, height: int, horizon: float) -> None
     draw.rectangle((0, 0, width, horizon), fill=_tint(rng, (172, 176, 182)))
     draw.rectangle((0, horizon, width, height), fill=_tint(rng, (148, 148, 150)))
     colour = _tint(rng, (70, 74, 80), 30)
-    for x in np.arange(rng.uniform(0, 9), width, 9):
+    for x in np.arange(rng.uniform(0, 9), width, 9).tolist():
         draw.line((x, horizon * 0.2, x, horizon * 1.12), fill=colour, width=2)
     draw.line((0, horizon * 0.3, width, horizon * 0.3), fill=colour, width=3)
     if rng.random() < 0.5:
@@ -134,17 +135,21 @@ def draw_background(kind: str, height: int, width: int, rng: Rng) -> NDArray[np.
     """An empty scene (height, width, 3) with uneven light, slightly out of focus."""
     image = Image.new("RGB", (width, height))
     BACKGROUNDS[kind](ImageDraw.Draw(image), rng, width, height, height * rng.uniform(0.42, 0.68))
-    blurred = np.asarray(image.filter(ImageFilter.GaussianBlur(rng.uniform(0.5, 1.2))))
+    blurred = np.asarray(image.filter(ImageFilter.BoxBlur(rng.uniform(0.5, 1.3))))
     patches = Image.fromarray(rng.uniform(0.78, 1.15, (6, 4)).astype(np.float32)).resize((width, height))
-    return np.clip(blurred * np.asarray(patches)[..., None], 0, 255).astype(np.uint8)
+    lit: NDArray[np.uint8] = np.minimum(blurred * np.asarray(patches)[..., None], np.float32(255)).astype(np.uint8)
+    return lit
 
 
 def cast_shadow(background: NDArray[np.uint8], x: float, y: float, radius: float) -> NDArray[np.uint8]:
     """Darkens the ground around a person's feet."""
-    rows, columns = np.ogrid[: background.shape[0], : background.shape[1]]
+    shaded = background.copy()
+    top, left = max(int(y - 0.4 * radius), 0), max(int(x - 1.2 * radius), 0)
+    window = shaded[top : max(int(y + 0.4 * radius) + 1, 0), left : max(int(x + 1.2 * radius) + 1, 0)]
+    rows, columns = np.ogrid[top : top + window.shape[0], left : left + window.shape[1]]
     distance = ((columns - x) / radius) ** 2 + ((rows - y) / (0.3 * radius)) ** 2
-    factor = 1 - 0.45 * np.clip(1.3 - distance, 0, 1)
-    return (background * factor[..., None]).astype(np.uint8)
+    window[:] = window * (1 - 0.45 * np.clip(1.3 - distance, 0, 1))[..., None]
+    return shaded
 
 
 def draw_occluder(canvas: Canvas, rng: Rng, height: int, width: int, *, depth: float, owner: int) -> None:
@@ -152,7 +157,7 @@ def draw_occluder(canvas: Canvas, rng: Rng, height: int, width: int, *, depth: f
     kind, x = rng.choice(["pole", "bin", "bush"], p=[0.35, 0.3, 0.35]), rng.uniform(0.1, 0.9) * width
     if kind == "pole":
         radius = rng.uniform(0.035, 0.075) * width
-        paint = plain(_tint(rng, (120, 122, 124), 60))
+        paint = rgb(_tint(rng, (120, 122, 124), 60))
         tilt = rng.normal(0, 0.02) * width
         canvas.capsule(
             np.array([x, -5.0, depth]),
@@ -164,7 +169,7 @@ def draw_occluder(canvas: Canvas, rng: Rng, height: int, width: int, *, depth: f
         )
     elif kind == "bin":
         radius, top = rng.uniform(0.16, 0.26) * width, rng.uniform(0.66, 0.8) * height
-        paint = plain(_tint(rng, (74, 96, 82), 50))
+        paint = rgb(_tint(rng, (74, 96, 82), 50))
         canvas.capsule(
             np.array([x, top, depth]),
             np.array([x, height + 5.0, depth]),
@@ -177,4 +182,4 @@ def draw_occluder(canvas: Canvas, rng: Rng, height: int, width: int, *, depth: f
         for _ in range(9):
             centre = np.array([x + rng.normal(0, 0.16) * width, height * rng.uniform(0.74, 1.02), depth])
             radius = rng.uniform(0.06, 0.13) * width
-            canvas.capsule(centre, centre + 0.1, (radius, radius), plain(_tint(rng, (56, 96, 46), 26)), owner=owner)
+            canvas.capsule(centre, centre + 0.1, (radius, radius), rgb(_tint(rng, (56, 96, 46), 26, 14)), owner=owner)

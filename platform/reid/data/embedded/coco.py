@@ -24,19 +24,22 @@ from reid.data.embedded.writing import IMAGES_PER_TASK, encode_jpeg, finished_fo
 from reid.data.parallel import MapTasks
 
 KEYPOINTS = (
-    "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow", "right_elbow",
-    "left_wrist", "right_wrist", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle",
+    "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow",
+    "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle",
+    "right_ankle",
 )  # fmt: skip
 SKELETON = (
-    (16, 14), (14, 12), (17, 15), (15, 13), (12, 13), (6, 12), (7, 13), (6, 7), (6, 8), (7, 9), (8, 10), (9, 11), (2, 3),
-    (1, 2), (1, 3), (2, 4), (3, 5), (4, 6), (5, 7),
+    (16, 14), (14, 12), (17, 15), (15, 13), (12, 13), (6, 12), (7, 13), (6, 7), (6, 8), (7, 9), (8, 10), (9, 11),
+    (2, 3), (1, 2), (1, 3), (2, 4), (3, 5), (4, 6), (5, 7),
 )  # fmt: skip
+FACE = KEYPOINTS[:5]
 CATEGORY = {"supercategory": "person", "id": 1, "name": "person", "keypoints": KEYPOINTS, "skeleton": SKELETON}
 SPLITS = {"train2017": 0, "val2017": 1}
 CROWD_EVERY = 16  # every so many scenes, one has a crowd in the distance
 
 CROWD, OCCLUDER = 1000, 2000  # owners; pedestrians are numbered from 0
 MIN_VISIBLE_PIXELS = 60  # a person of whom less is seen is not annotated
+ON_SURFACE, INSIDE_LIMB = 0.02, 0.08  # how deep a keypoint may lie and yet be seen, shares of the stature
 MIN_LABELLED_HEIGHT = 40  # smaller people have a box but no keypoints
 
 Annotation = dict[str, Any]
@@ -181,14 +184,15 @@ def _annotate(canvas: Canvas, image_id: int, owner: int, joints: Joints, rng: np
 def _keypoints(canvas: Canvas, owner: int, joints: Joints, box: list[float]) -> list[float]:
     """x, y, v of each keypoint: v 2 seen, 1 hidden, 0 (with x = y = 0) outside of what is seen of the person."""
     left, top, width, height = box
-    tolerance = 0.09 * height  # joints lie inside the limbs
+    stature = float(np.linalg.norm(joints["crown"] - joints["left_ankle"]))
     values: list[float] = []
     for name in KEYPOINTS:
+        depth = ON_SURFACE if name in FACE else INSIDE_LIMB
         x, y = (round(float(value), 1) for value in joints[name][:2])
         if not (left <= x <= left + width and top <= y <= top + height):
             values += [0.0, 0.0, 0]
         else:
-            values += [x, y, 2 if canvas.is_visible(joints[name], owner, tolerance) else 1]
+            values += [x, y, 2 if canvas.is_visible(joints[name], owner, depth * stature) else 1]
     return values
 
 

@@ -12,12 +12,12 @@ def mask_to_polygons(mask_HW: NDArray[np.bool_]) -> list[list[float]]:
     padded = np.pad(mask_HW, 1).astype(np.int8)
     following: dict[tuple[int, int], list[tuple[int, int]]] = {}
     down, right = np.diff(padded, axis=0), np.diff(padded, axis=1)
-    for y, x in zip(*np.nonzero(down), strict=True):  # top edges go right, bottom edges go left
-        a, b = (int(x) - 1, int(y)), (int(x), int(y))
+    for y, x in np.argwhere(down).tolist():  # top edges go right, bottom edges go left
+        a, b = (x - 1, y), (x, y)
         start, end = (a, b) if down[y, x] > 0 else (b, a)
         following.setdefault(start, []).append(end)
-    for y, x in zip(*np.nonzero(right), strict=True):  # left edges go up, right edges go down
-        a, b = (int(x), int(y)), (int(x), int(y) - 1)
+    for y, x in np.argwhere(right).tolist():  # left edges go up, right edges go down
+        a, b = (x, y), (x, y - 1)
         start, end = (a, b) if right[y, x] > 0 else (b, a)
         following.setdefault(start, []).append(end)
     polygons = []
@@ -40,8 +40,9 @@ def mask_to_polygons(mask_HW: NDArray[np.bool_]) -> list[list[float]]:
 
 
 def _corners(loop_P2: NDArray[np.int64]) -> NDArray[np.int64]:
-    arriving, leaving = loop_P2 - np.roll(loop_P2, 1, axis=0), np.roll(loop_P2, -1, axis=0) - loop_P2
-    return loop_P2[(arriving != leaving).any(axis=1)]
+    steps_P2 = np.diff(loop_P2, axis=0, append=loop_P2[:1])
+    corners: NDArray[np.int64] = loop_P2[(steps_P2 != np.roll(steps_P2, 1, axis=0)).any(axis=1)]
+    return corners
 
 
 def _signed_area(corners_P2: NDArray[np.int64]) -> float:

@@ -14,7 +14,8 @@ from reid.data.embedded.skeleton import Point
 SUPERSAMPLING = 2
 
 Floats = NDArray[np.float32]
-Paint = Callable[[Floats, Floats], Floats]  # (azimuth_N, fall_N) → RGB (N, 3)
+Pattern = Callable[[Floats, Floats], Floats]  # (azimuth_N, fall_N) → RGB (N, 3)
+Paint = Floats | Pattern  # RGB (3,) everywhere, or by place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +64,8 @@ class Canvas:
         Args:
             start, end: axis in the image frame, in pixels of the final image.
             radii: at start and end, pixels.
-            paint: gives colours from the azimuth around the body (0 front, positive to the person's left, radians) and the
-                fall along the axis (0 start, 1 end).
+            paint: an RGB colour (3,), or colours by the azimuth around the body (radians, 0 front, positive to the
+                person's left) and the fall along the axis (0 start, 1 end).
             owner: written to the owner buffer, at least 0.
             yaw: where the body faces.
             thickness: radius towards the camera relative to the one across.
@@ -102,6 +103,11 @@ class Canvas:
         lx, ly, lz = self.light.direction
         lit = np.maximum(nx * np.float32(lx) + ny * np.float32(ly) + facing * np.float32(lz), np.float32(0))
         shade = np.float32(self.light.ambient) + lit * np.float32(self.light.diffuse)
+        self.depth_HW[pixels] = depth[nearer]
+        self.owner_HW[pixels] = owner
+        if isinstance(paint, np.ndarray):
+            self.colour_HW3[pixels] = paint * shade[:, None]
+            return
         if wrap is not None:
             across = (pixels % self.width + np.float32(0.5)) / np.float32(SUPERSAMPLING) - np.float32(wrap.centre_x)
             nx = across / np.float32(wrap.radius)
@@ -110,16 +116,17 @@ class Canvas:
         azimuth = np.arcsin(np.minimum(np.maximum(nx, np.float32(-1)), np.float32(1))) - np.float32(yaw)
         azimuth = (azimuth + np.float32(np.pi)) % np.float32(2 * np.pi) - np.float32(np.pi)
         self.colour_HW3[pixels] = paint(azimuth, fall) * shade[:, None]
-        self.depth_HW[pixels] = depth[nearer]
-        self.owner_HW[pixels] = owner
 
     def over(self, background: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Composites what was drawn over an image of the final size, (H / s, W / s, 3), s = SUPERSAMPLING."""
         s = SUPERSAMPLING
-        shape = (self.height // s, s, self.width // s, s)
-        drawn = (self.owner_HW >= 0).reshape(shape).mean(axis=(1, 3), dtype=np.float32)
-        colour = self.colour_HW3.reshape(*shape, 3).sum(axis=(1, 3)) / np.float32(s * s)
-        blended = colour + background * (1 - drawn)[..., None]
+        rgb = self.colour_HW3.reshape(self.height, self.width, 3)
+        empty = (self.owner_HW < 0).astype(np.float32).reshape(self.height, self.width, 1)
+        # Sums of strided views: several times faster than a reduction over two short axes.
+        subpixels = [(row, column) for row in range(s) for column in range(s)]
+        colour = sum((rgb[row::s, column::s] for row, column in subpixels[1:]), start=rgb[::s, ::s])
+        share = sum((empty[row::s, column::s] for row, column in subpixels[1:]), start=empty[::s, ::s])
+        blended: Floats = (colour + share * background) * np.float32(1 / (s * s))
         return np.minimum(blended, np.float32(255)).astype(np.uint8)
 
     def owners(self) -> NDArray[np.int16]:

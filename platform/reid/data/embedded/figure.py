@@ -7,7 +7,7 @@ import numpy as np
 from reid.data.embedded.draw import Canvas, Floats, Paint, Wrap
 from reid.data.embedded.people import LONG_HAIR, Person
 from reid.data.embedded.skeleton import SIDES, Joints, Point, Pose, View, bend
-from reid.data.embedded.textiles import PATTERN_MASKS, face, plain, shade_of, where
+from reid.data.embedded.textiles import PATTERN_MASKS, face, rgb, shade_of, where
 
 BACK = np.array([0.0, 0.0, -1.0])
 UP = np.array([0.0, 1.0, 0.0])
@@ -76,7 +76,7 @@ def draw_person(canvas: Canvas, person: Person, pose: Pose, view: View, *, owner
 
 
 def _upper_paint(person: Person) -> Paint:
-    base = plain(shade_of(person.upper_colour, person.jitter))
+    base = shade_of(person.upper_colour, person.jitter)
     accent = shade_of(person.upper_accent)
     if person.open_jacket:
         return where(lambda a, f: np.abs(a) < 0.42, accent, base)
@@ -112,7 +112,7 @@ def _draw_trunk(figure: Figure) -> None:
         tip = joints[f"{side}_shoulder"] - 0.01 * height * sign * LEFT
         figure.column(joints["neck"] - slope * UP, tip, (slope, slope), (slope, slope), paint, wrap=around)
     _draw_lower(figure, hips)
-    skin = plain(person.skin)
+    skin = rgb(person.skin)
     size = (0.03 * girth, 0.03 * girth)
     figure.column(joints["neck"] - 0.02 * height * UP, joints["chin"], size, size, skin)
 
@@ -121,8 +121,8 @@ def _draw_lower(figure: Figure, hips: tuple[float, float]) -> None:
     """The pelvis, and the skirt or the dress's lower half."""
     person, joints, height = figure.person, figure.joints, figure.person.height
     colour = _lower_shade(person)
-    pelvis, crotch = joints["pelvis"] + 0.01 * height * UP, joints["pelvis"] - 0.035 * height * UP
-    figure.column(pelvis, crotch, hips, hips, plain(colour))
+    pelvis, crotch = joints["pelvis"] + 0.01 * height * UP, joints["pelvis"] - 0.05 * height * UP
+    figure.column(pelvis, crotch, hips, (0.72 * hips[0], 0.8 * hips[1]), colour, flat=True)
     if person.lower == "trousers":
         return
     knees = 0.5 * (joints["left_knee"] + joints["right_knee"])
@@ -130,7 +130,7 @@ def _draw_lower(figure: Figure, hips: tuple[float, float]) -> None:
     hem = 0.25 * knees + 0.75 * ankles if person.long_lower else 0.3 * joints["pelvis"] + 0.7 * knees
     spread = 0.5 * abs(joints["left_knee"][2] - joints["right_knee"][2])
     flare = (1.35 if person.long_lower else 1.25) * hips[0]
-    paint: Paint = plain(colour)
+    paint: Paint = colour
     if person.lower == "dress" and person.pattern in ("hoops", "stripes", "checks"):
         paint = where(PATTERN_MASKS[person.pattern], shade_of(person.upper_accent), paint)
     figure.column(pelvis, hem, hips, (flare, max(flare * 0.85, spread + 0.04 * height)), paint, flat=True)
@@ -145,9 +145,9 @@ def _draw_legs(figure: Figure) -> None:
     girth = person.height * (0.55 + 0.45 * person.girth)
     trousers = person.lower == "trousers"
     cloth = 0.008 * girth if trousers else 0.0
-    skin = plain(person.skin)
-    covered: Paint = plain(_lower_shade(person))
-    shoe = plain(shade_of(person.shoe_colour))
+    skin = rgb(person.skin)
+    covered: Paint = _lower_shade(person)
+    shoe = shade_of(person.shoe_colour)
     for side, sign in SIDES.items():
         fabric = covered
         if person.side_stripe:
@@ -167,30 +167,30 @@ def _draw_arms(figure: Figure) -> None:
     person, joints = figure.person, figure.joints
     girth = person.height * (0.55 + 0.45 * person.girth)
     base = shade_of(person.upper_colour, person.jitter)
-    sleeve: Paint = plain(base)
+    sleeve: Paint = base
     if person.pattern == "hoops":
         sleeve = where(lambda a, f: (f * 2.4) % 1 < 0.42, shade_of(person.upper_accent), sleeve)
     if person.pattern == "yoke":
         sleeve = where(lambda a, f: f < 0.25, shade_of(person.upper_accent), sleeve)
-    skin = np.asarray(person.skin, np.float32)
+    skin = rgb(person.skin)
     upper = sleeve if person.long_sleeves else where(lambda a, f: f > 0.62, skin, sleeve)
-    lower = plain(base) if person.long_sleeves else plain(skin)
+    lower = base if person.long_sleeves else skin
     cloth = 0.005 * girth if person.long_sleeves else 0.0
     for side in SIDES:
         shoulder, elbow, wrist, hand = (joints[f"{side}_{name}"] for name in ("shoulder", "elbow", "wrist", "hand"))
-        figure.column(shoulder, elbow, (0.031 * girth + cloth,) * 2, (0.023 * girth + cloth,) * 2, upper)
-        figure.column(elbow, wrist, (0.023 * girth + cloth,) * 2, (0.017 * girth + cloth,) * 2, lower)
-        figure.column(wrist, hand, (0.019 * girth,) * 2, (0.016 * girth,) * 2, plain(skin))
+        figure.column(shoulder, elbow, (0.034 * girth + cloth,) * 2, (0.027 * girth + cloth,) * 2, upper)
+        figure.column(elbow, wrist, (0.027 * girth + cloth,) * 2, (0.019 * girth + cloth,) * 2, lower)
+        figure.column(wrist, hand, (0.021 * girth,) * 2, (0.018 * girth,) * 2, skin)
 
 
 def _draw_head(figure: Figure) -> None:
     person, joints = figure.person, figure.joints
     chin, crown = joints["chin"], joints["crown"]
     unit = (joints["head"] - joints["neck"])[1] / 1.12
-    hair = np.asarray(person.hair_colour, np.float32)
+    hair = rgb(person.hair_colour)
     size = (0.62 * unit, 0.72 * unit)
     head = face(
-        skin=np.asarray(person.skin, np.float32),
+        skin=rgb(person.skin),
         hair=hair,
         bald=person.hair == "bald",
         beard=person.beard,
@@ -201,19 +201,19 @@ def _draw_head(figure: Figure) -> None:
     if person.hair in LONG_HAIR:
         behind = joints["head"] + 0.3 * unit * BACK
         if person.hair == "long":
-            tip = joints["neck"] - 0.75 * unit * UP + 0.75 * unit * BACK
-            figure.column(behind, tip, (0.78 * unit, 0.55 * unit), (0.82 * unit, 0.4 * unit), plain(hair))
+            tip = joints["neck"] - 0.75 * unit * UP + 0.95 * unit * BACK
+            figure.column(behind, tip, (0.78 * unit, 0.55 * unit), (0.82 * unit, 0.4 * unit), hair)
         else:
             knot = crown + 0.75 * unit * BACK
             tip = joints["neck"] - 0.5 * unit * UP + 1.0 * unit * BACK
-            figure.column(knot, tip, (0.36 * unit,) * 2, (0.22 * unit,) * 2, plain(hair))
+            figure.column(knot, tip, (0.36 * unit,) * 2, (0.22 * unit,) * 2, hair)
     if person.hat is not None:
         _draw_hat(figure, unit)
 
 
 def _draw_hat(figure: Figure, unit: float) -> None:
     person, crown = figure.person, figure.joints["crown"]
-    paint = plain(shade_of(person.hat_colour))
+    paint = shade_of(person.hat_colour)
     lift = {"cap": 0.12, "beanie": 0.3, "sunhat": 0.2}[person.hat or "cap"] * unit
     figure.column(
         crown + 0.1 * unit * UP,
@@ -242,7 +242,7 @@ def _draw_belongings(figure: Figure) -> None:
             + (0.062 * person.girth + 0.045) * height * BACK
         )
         colour = shade_of(person.backpack)
-        pocket = where(lambda a, f: np.abs(f - 0.55) < 0.05, colour * 0.6, plain(colour))
+        pocket = where(lambda a, f: np.abs(f - 0.55) < 0.05, colour * 0.6, colour)
         size = (0.088 * height, 0.05 * height)
         figure.column(centre + 0.045 * height * UP, centre - 0.055 * height * UP, size, size, pocket)
     if person.bag:
@@ -253,12 +253,12 @@ def _draw_belongings(figure: Figure) -> None:
         _draw_pouch(
             figure, hand - 0.085 * height * UP, (0.03 * height, 0.07 * height), 0.12 * height, shade_of(person.handbag)
         )
-        handle = plain(shade_of(person.handbag) * 0.7)
+        handle = shade_of(person.handbag) * 0.7
         figure.column(hand, hand - 0.04 * height * UP, (0.01 * height,) * 2, (0.01 * height,) * 2, handle)
 
 
 def _draw_pouch(figure: Figure, centre: Point, size: tuple[float, float], height: float, colour: Floats) -> None:
     """A box with a flap."""
-    flap = where(lambda a, f: f < 0.3, colour * 0.72, plain(colour))
+    flap = where(lambda a, f: f < 0.3, colour * 0.72, colour)
     half = 0.5 * height * UP
     figure.column(centre + half, centre - half, (size[0], size[1] * 0.9), size, flap, flat=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from reid.data.embedded.backgrounds import cast_shadow, draw_background, draw_occluder
@@ -110,8 +111,8 @@ def _cut_box(shot: Shot, person: Person, camera: Camera, rng: np.random.Generato
 
 
 def _draw_passer_by(
-    canvas: Canvas, scene: np.ndarray, camera: Camera, rng: np.random.Generator, *, nearer: bool
-) -> np.ndarray:
+    canvas: Canvas, scene: NDArray[np.uint8], camera: Camera, rng: np.random.Generator, *, nearer: bool
+) -> NDArray[np.uint8]:
     """Another pedestrian, small behind the person or large and half in the box before it."""
     person = sample_person(rng)
     tall = rng.uniform(0.9, 1.15) if nearer else rng.uniform(0.3, 0.6)

@@ -23,7 +23,8 @@ PALETTE: dict[str, Colour] = {
 }
 # Drawn by weight: Market-1501's colours, and a few that its attribute lists do not name.
 UPPER_WEIGHTS = {
-    "black": 4, "white": 5, "red": 3, "purple": 2, "yellow": 2, "gray": 3, "blue": 3, "green": 2, "orange": 1, "teal": 1,
+    "black": 4, "white": 5, "red": 3, "purple": 2, "yellow": 2, "gray": 3, "blue": 3, "green": 2, "orange": 1,
+    "teal": 1,
 }  # fmt: skip
 LOWER_WEIGHTS = {
     "black": 6, "white": 2, "pink": 1, "purple": 1, "yellow": 1, "gray": 3, "blue": 4, "green": 1, "brown": 2, "red": 1,
@@ -41,8 +42,8 @@ LONG_HAIR = frozenset({"long", "ponytail"})
 class Person:
     """One identity: everything about it that stays the same from image to image.
 
-    Belongings (`hat`, `backpack`, `bag`, `handbag`) are None when there is none. `jitter` is added to the RGB of the upper
-    and lower garment, so that no two groups wear the very same shade.
+    Belongings (`hat`, `backpack`, `bag`, `handbag`) are None when there is none. `jitter` is added to the RGB of both
+    garments, so that no two groups wear the very same shade.
     """
 
     female: bool
@@ -117,7 +118,7 @@ def sample_person(rng: np.random.Generator) -> Person:
         lower_colour=lower_colour,
         long_lower=bool(rng.random() < (0.3 if lower in ("skirt", "dress") else 0.6)),
         side_stripe=lower == "trousers" and bool(rng.random() < 0.15),
-        jitter=tuple(int(value) for value in rng.integers(-14, 15, 3)),
+        jitter=(int(rng.integers(-14, 15)), int(rng.integers(-14, 15)), int(rng.integers(-14, 15))),
         shoe_colour=_other(rng, ("black", "white", "red", "brown", "blue")),
         hat=_maybe(rng, 0.12, HATS),
         hat_colour=_other(rng, ACCENTS),
@@ -157,8 +158,8 @@ DETAILS: dict[str, Callable[[np.random.Generator, Person], Person]] = {
 def sample_population(rng: np.random.Generator, count: int, *, group_size: int = 4) -> list[Person]:
     """`count` identities in groups of look-alikes.
 
-    The members of a group share body and colours. Each but the first differs from the first in one detail, and no two of
-    them in the same one.
+    The members of a group share body and colours. Each but the first differs from the first in one detail, and
+    no two of them in the same one.
     """
     people: list[Person] = []
     while len(people) < count:

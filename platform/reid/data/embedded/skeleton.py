@@ -4,6 +4,7 @@ Body frame: x to the person's left, y up from the ground, z to where the person 
 Image frame: x right, y down, z towards the camera; pixels.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,10 +51,11 @@ class View:
 
     def project(self, point: Point) -> Point:
         """Body frame → image frame."""
-        sin, cos = np.sin(self.yaw), np.cos(self.yaw)
-        x, z = point[0] * cos + point[2] * sin, point[2] * cos - point[0] * sin
-        up = point[1] * np.cos(self.pitch) - z * np.sin(self.pitch)
-        towards = z * np.cos(self.pitch) + point[1] * np.sin(self.pitch)
+        sin, cos = math.sin(self.yaw), math.cos(self.yaw)
+        left, height, front = point.tolist()
+        x, z = left * cos + front * sin, front * cos - left * sin
+        up = height * math.cos(self.pitch) - z * math.sin(self.pitch)
+        towards = z * math.cos(self.pitch) + height * math.sin(self.pitch)
         return np.array(
             [self.foot_x + self.scale * x, self.foot_y - self.scale * up, self.depth + self.scale * towards]
         )
@@ -111,14 +113,14 @@ def bend(person: Person, pose: Pose) -> Joints:
         "head": head_centre,
         "chin": head_centre - 0.5 * head * up,
         "crown": head_centre + 0.42 * head * up,
-        "nose": head_centre + 0.8 * head * forward - 0.12 * head * up,
+        "nose": head_centre + 0.62 * head * forward - 0.12 * head * up,
     }
     swings = {"left": np.sin(pose.phase), "right": -np.sin(pose.phase)}
     recoveries = {"left": np.cos(pose.phase), "right": -np.cos(pose.phase)}
     for side, sign in SIDES.items():
         across = np.array([sign, 0.0, 0.0])
-        joints[f"{side}_eye"] = head_centre + 0.28 * head * across + 0.68 * head * forward + 0.1 * head * up
-        joints[f"{side}_ear"] = head_centre + 0.68 * head * across
+        joints[f"{side}_eye"] = head_centre + 0.28 * head * across + 0.54 * head * forward + 0.1 * head * up
+        joints[f"{side}_ear"] = head_centre + 0.57 * head * across
         shoulder = neck + shoulder_width * across - 0.045 * height * up
         arm: Limb = pose.left_arm if side == "left" else pose.right_arm
         elbow = shoulder + _sagittal(arm.swing, 0.172 * height, sign * arm.abduction)
