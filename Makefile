@@ -1,0 +1,49 @@
+# Every target sets up .venv with the pinned packages first, then does its job. It needs make, bash and Python 3.11+.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+PORT ?= 5000
+VENV := .venv
+INSTALLED := $(VENV)/.installed
+STORAGE = $(or $(REID_STORAGE),$(HOME)/reid)
+
+# Without a mode of its own, Ray would start some services with a token and others without.
+RAY_AUTH_MODE ?= token
+export RAY_AUTH_MODE
+
+.PHONY: help pipeline test bench ui lint
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+
+pipeline: $(INSTALLED) ## train and score FGSAM on the embedded benchmark; ARGS='--set phases.final.epochs=3' changes settings
+	$(VENV)/bin/python jobs/full_pipeline.py --preset demo $(ARGS)
+
+test: $(INSTALLED) ## run the tests; ARGS='tests/losses -k focal' picks some
+	$(VENV)/bin/python -m pytest $(ARGS)
+
+bench: $(INSTALLED) ## measure speed and memory on this machine
+	$(VENV)/bin/python benchmarks/run.py $(ARGS)
+
+ui: $(INSTALLED) ## open the experiment browser of $REID_STORAGE (default ~/reid) on 127.0.0.1; PORT=5001 moves it
+	@case "$(STORAGE)" in *://*) echo "$(STORAGE) holds no database: open the tracking server of these runs" >&2; exit 1;; esac
+	@mkdir -p "$(STORAGE)"
+	$(VENV)/bin/mlflow server --host 127.0.0.1 --port $(PORT) \
+	  --backend-store-uri "sqlite:///$$(realpath "$(STORAGE)")/mlflow.db" \
+	  --serve-artifacts --artifacts-destination "$(STORAGE)/mlartifacts"
+
+lint: $(INSTALLED) ## check style and types
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make test PYTHON=python3.12")'
+	@echo "Setting up $(VENV): some minutes and gigabytes, once."
+	@$(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/python -m pip install --disable-pip-version-check --progress-bar off \
+	  --constraint constraints.txt --editable '.[dev]' \
+	  | awk '/^Collecting/ {printf "\r  %d packages fetched", ++n} /^Installing collected/ {printf "\n  unpacking them"} {fflush()} END {print ""}'
+	@touch $@
