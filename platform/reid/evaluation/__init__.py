@@ -1,0 +1,15 @@
+"""Scores of re-identification features and attribute predictions. All accuracies are fractions in 0..1."""
+
+from .attributes import attribute_accuracy
+from .floor import mean_colour_descriptor
+from .retrieval import QueryScores, RetrievalResult, evaluate_retrieval, score_queries, summarise
+
+__all__ = [
+    "QueryScores",
+    "RetrievalResult",
+    "attribute_accuracy",
+    "evaluate_retrieval",
+    "mean_colour_descriptor",
+    "score_queries",
+    "summarise",
+]

@@ -1,0 +1,235 @@
+# ruff: noqa: N815 - fields carry their shape as a suffix, and mAP and mINP are the names of the field
+"""Retrieval accuracy by the protocol of Market-1501 (Zheng et al., "Scalable Person Re-identification", 2015).
+
+Shapes: Q queries, G gallery items, D dimensions, I items of either; B queries of a block; N (query, gallery) pairs;
+P places for the matches of one query.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .ranking import Pairs, float32_products, rank_matches
+
+JUNK_PID = -1
+AVERAGE_PRECISIONS = ("rectangle", "trapezoid")
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueryScores:
+    """Scores of each query, on the features' device. Without a match: `valid_Q` False, NaN scores, rank 0."""
+
+    ap_Q: Tensor  # average precision, float64
+    inp_Q: Tensor  # inverse negative penalty, float64
+    first_match_rank_Q: Tensor  # int64; 1 = the nearest kept gallery item is a match
+    valid_Q: Tensor  # bool
+
+    @classmethod
+    def concatenate(cls, shares: "Sequence[QueryScores]") -> "QueryScores":
+        """Joins the scores of shares of the queries, in their order."""
+        return cls(**{field.name: torch.cat([getattr(share, field.name) for share in shares]) for field in fields(cls)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrievalResult:
+    """Means over the valid queries, as fractions in 0..1."""
+
+    cmc: Tensor  # float64 (max_rank,), on the CPU; cmc[k - 1] = rank-k accuracy
+    mAP: float
+    mINP: float
+    num_valid_queries: int
+    num_skipped_queries: int  # queries without a match in the gallery
+    scores: QueryScores
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Items:
+    features_ID: Tensor
+    pids_I: Tensor
+    camids_I: Tensor
+
+
+def evaluate_retrieval(
+    query_features: Any,
+    gallery_features: Any,
+    query_pids: Any,
+    gallery_pids: Any,
+    query_camids: Any,
+    gallery_camids: Any,
+    *,
+    average_precision: str = "rectangle",
+    max_rank: int = 50,
+    query_block: int = 2048,
+    gallery_block: int = 512,
+) -> RetrievalResult:
+    """CMC, mAP and mINP of features: `summarise` of `score_queries`, which say what they take and raise."""
+    scores = score_queries(
+        query_features,
+        gallery_features,
+        query_pids,
+        gallery_pids,
+        query_camids,
+        gallery_camids,
+        average_precision=average_precision,
+        query_block=query_block,
+        gallery_block=gallery_block,
+    )
+    return summarise(scores, max_rank=max_rank)
+
+
+@torch.no_grad()
+def score_queries(
+    query_features: Any,
+    gallery_features: Any,
+    query_pids: Any,
+    gallery_pids: Any,
+    query_camids: Any,
+    gallery_camids: Any,
+    *,
+    average_precision: str = "rectangle",
+    query_block: int = 2048,
+    gallery_block: int = 512,
+) -> QueryScores:
+    """Scores each query against the whole gallery; the queries may be one rank's share of them.
+
+    Features are (Q, D) and (G, D), torch tensors or NumPy arrays of any floating dtype on one device, where the work is
+    done; pids and camids are integers, (Q,) and (G,). The gallery is ranked by the Euclidean distance between features
+    as given, which for L2-normalised features is the order of cosine similarity; ties are broken by gallery order.
+
+    Rules: gallery items of the query's own identity and camera are removed from its ranking. Gallery items with pid -1
+    (junk) count neither as matches nor as mistakes. Any other pid, distractors' 0 included, is an ordinary identity. A
+    query without a match is skipped.
+
+    `average_precision` is "rectangle", the mean precision at the matches (Torchreid, FastReID), or "trapezoid", the
+    area under the precision–recall curve (the original MATLAB code). The inverse negative penalty is the number of
+    matches over the rank of the last (Ye et al., "Deep Learning for Person Re-identification", 2021).
+
+    Memory beyond the features: a few blocks, a few integers per item, and the matches of `query_block` queries.
+
+    Raises ValueError for shapes, dtypes or devices that do not fit together, and for features that are not finite.
+    """
+    if average_precision not in AVERAGE_PRECISIONS:
+        raise ValueError(
+            f"invalid average_precision {average_precision!r}, expected one of {', '.join(AVERAGE_PRECISIONS)}"
+        )
+    if query_block < 1 or gallery_block < 1:
+        raise ValueError(f"query_block is {query_block} and gallery_block {gallery_block}; give at least 1")
+    query = _as_items("query", query_features, query_pids, query_camids)
+    gallery = _as_items("gallery", gallery_features, gallery_pids, gallery_camids)
+    _check_alike(query.features_ID, gallery.features_ID)
+    _finite_sum("query_features", query.features_ID, query_block)
+    gallery_sum_D = _finite_sum("gallery_features", gallery.features_ID, gallery_block)
+    offset_D = (gallery_sum_D / max(len(gallery.features_ID), 1)).float()
+
+    junk_G = gallery.pids_I == JUNK_PID
+    by_pid = gallery.pids_I.argsort(stable=True)
+    by_pid = by_pid[~junk_G[by_pid]]
+    first_Q = torch.searchsorted(gallery.pids_I[by_pid], query.pids_I)
+    count_Q = torch.searchsorted(gallery.pids_I[by_pid], query.pids_I, right=True) - first_Q
+
+    scores = QueryScores(
+        ap_Q=torch.empty_like(count_Q, dtype=torch.float64),
+        inp_Q=torch.empty_like(count_Q, dtype=torch.float64),
+        first_match_rank_Q=torch.empty_like(count_Q),
+        valid_Q=torch.empty_like(count_Q, dtype=torch.bool),
+    )
+    by_count = count_Q.argsort(stable=True)  # queries with like numbers of matches share a block: less padding
+    for start in range(0, len(by_count), query_block):
+        block = by_count[start : start + query_block]
+        same_identity = _expand(first_Q[block], count_Q[block], by_pid)
+        kept_N = gallery.camids_I[same_identity.columns_N] != query.camids_I[block][same_identity.rows_N]
+        with float32_products(by_count.device):
+            ranks_BP, taken_BP = rank_matches(
+                query.features_ID[block], gallery.features_ID, junk_G, same_identity, kept_N, offset_D, gallery_block
+            )
+        matches_B = taken_BP.sum(1)
+        last_rank_B = ranks_BP.masked_fill(~taken_BP, -1).amax(1) + 1
+        scores.ap_Q[block] = _average_precision(ranks_BP, taken_BP, average_precision)
+        scores.inp_Q[block] = matches_B.double() / last_rank_B
+        scores.first_match_rank_Q[block] = torch.where(taken_BP[:, 0], ranks_BP[:, 0] + 1, 0)
+        scores.valid_Q[block] = taken_BP[:, 0]
+    return scores
+
+
+def summarise(scores: QueryScores, *, max_rank: int = 50) -> RetrievalResult:
+    """Means over the valid queries; `cmc` covers ranks 1 to `max_rank`. Raises ValueError if no query is valid."""
+    if max_rank < 1:
+        raise ValueError(f"max_rank is {max_rank}; give at least 1")
+    num_valid = int(scores.valid_Q.sum())
+    if num_valid == 0:
+        raise ValueError(
+            f"none of the {len(scores.valid_Q)} queries has a gallery item of its pid from another camera; "
+            "check that query and gallery share identities and that camids are those of the images"
+        )
+    first_ranks = scores.first_match_rank_Q[scores.valid_Q].cpu()
+    hits = torch.bincount(first_ranks[first_ranks <= max_rank] - 1, minlength=max_rank)
+    return RetrievalResult(
+        cmc=hits.cumsum(0).double() / num_valid,
+        mAP=float(scores.ap_Q[scores.valid_Q].mean()),
+        mINP=float(scores.inp_Q[scores.valid_Q].mean()),
+        num_valid_queries=num_valid,
+        num_skipped_queries=len(scores.valid_Q) - num_valid,
+        scores=scores,
+    )
+
+
+def _average_precision(ranks_BP: Tensor, taken_BP: Tensor, form: str) -> Tensor:
+    matches_so_far_P = torch.arange(1, ranks_BP.shape[1] + 1, dtype=torch.float64, device=ranks_BP.device)
+    precision_BP = matches_so_far_P / (ranks_BP + 1)
+    if form == "trapezoid":
+        precision_before_BP = torch.where(ranks_BP == 0, 1.0, (matches_so_far_P - 1) / ranks_BP)
+        precision_BP = (precision_before_BP + precision_BP) / 2
+    return torch.where(taken_BP, precision_BP, 0.0).sum(1) / taken_BP.sum(1)
+
+
+def _expand(first_B: Tensor, count_B: Tensor, by_pid: Tensor) -> Pairs:
+    """Pairs of each row with its `count_B` gallery items, which `by_pid` lists from `first_B` on."""
+    rows_N = torch.repeat_interleave(count_B)
+    nth_N = torch.arange(len(rows_N), device=rows_N.device) - (count_B.cumsum(0) - count_B)[rows_N]
+    return Pairs(rows_N=rows_N, columns_N=by_pid[first_B[rows_N] + nth_N])
+
+
+def _as_items(kind: str, features: Any, pids: Any, camids: Any) -> _Items:
+    features_ID = torch.as_tensor(features)
+    if features_ID.ndim != 2 or features_ID.shape[1] == 0 or not features_ID.is_floating_point():
+        raise ValueError(
+            f"{kind}_features are {features_ID.dtype} {tuple(features_ID.shape)}; give floats (items, dimensions)"
+        )
+    labels = []
+    for name, values in {f"{kind}_pids": pids, f"{kind}_camids": camids}.items():
+        label_I = torch.as_tensor(values, device=features_ID.device)
+        if label_I.shape != features_ID.shape[:1]:
+            raise ValueError(
+                f"{name} have shape {tuple(label_I.shape)} but {kind}_features hold {len(features_ID)} items; "
+                "give one per item"
+            )
+        if label_I.is_floating_point() and len(label_I):
+            raise ValueError(f"{name} are {label_I.dtype}; give integers")
+        labels.append(label_I.long())
+    return _Items(features_ID=features_ID, pids_I=labels[0], camids_I=labels[1])
+
+
+def _check_alike(query_QD: Tensor, gallery_GD: Tensor) -> None:
+    if query_QD.shape[1] != gallery_GD.shape[1]:
+        raise ValueError(
+            f"query_features have {query_QD.shape[1]} dimensions and gallery_features {gallery_GD.shape[1]}; "
+            "extract both with the same model"
+        )
+    if query_QD.device != gallery_GD.device:
+        raise ValueError(
+            f"query_features are on {query_QD.device} and gallery_features on {gallery_GD.device}; "
+            "move both to one device"
+        )
+
+
+def _finite_sum(name: str, features_ID: Tensor, block: int) -> Tensor:
+    """Sum over the items, float64 (D,)."""
+    total_D = torch.zeros(features_ID.shape[1], dtype=torch.float64, device=features_ID.device)
+    for start in range(0, len(features_ID), block):
+        total_D += features_ID[start : start + block].double().sum(0)
+    if not bool(total_D.isfinite().all()):
+        raise ValueError(f"{name} contain NaN or infinity; check that training did not diverge")
+    return total_D
