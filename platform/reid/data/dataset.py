@@ -1,0 +1,210 @@
+# ruff: noqa: N802 - properties carry their shape as a suffix
+"""A prepared dataset, open for reading.
+
+Shards are memory-mapped when first used, in each process anew: all workers of a node share one copy in the page cache.
+
+Legend: N images of a split, B images of a batch, H × W stored pixels, A attributes, M people, J = 18 joints.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+from torchvision.io import ImageReadMode, decode_image, decode_jpeg
+from torchvision.transforms.v2 import functional as F
+
+from reid.data.errors import DataError
+from reid.data.manifests import Attribute
+from reid.data.shards import encoded, map_shard, numeric, sha256_of
+from reid.data.store import StoredSplit, StoreManifest, read_manifest
+
+JPEG_MAGIC = (0xFF, 0xD8)
+
+
+class Split:
+    """The images and labels of one split."""
+
+    def __init__(self, folder: Path, manifest: StoreManifest, stored: StoredSplit) -> None:
+        self._folder, self._manifest, self._stored = folder, manifest, stored
+        self._starts = np.cumsum([0, *(shard.rows for shard in stored.shards)])
+
+    def __len__(self) -> int:
+        return self._stored.rows
+
+    @cached_property
+    def pids_N(self) -> NDArray[np.int64]:
+        """Identities; 0 = distractor, -1 = unknown."""
+        return np.concatenate(self._views("pid"))
+
+    @cached_property
+    def camids_N(self) -> NDArray[np.int64]:
+        """Cameras from 1; -1 = unknown."""
+        return np.concatenate(self._views("camid"))
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Names of the source images."""
+        return [name for batch in self._batches for name in batch.column("name").to_pylist()]
+
+    @cached_property
+    def attributes_NA(self) -> NDArray[np.int8]:
+        """Classes in the order of `Dataset.attributes`; -1 = missing."""
+        if not self._manifest.attributes:
+            return np.empty((len(self), 0), np.int8)
+        return np.concatenate(self._views("attributes"))
+
+    def gather(self, indices: ArrayLike) -> Tensor:
+        """uint8 images B × H × W × 3 in the order of `indices`."""
+        if self._manifest.encoding == "raw":
+            return self._gather(self._images, indices)
+        return self._decode(indices)
+
+    def keypoints(self, indices: ArrayLike) -> Tensor:
+        """float32 joints B × M × J × 3 as (x, y, v) in stored pixels; v = 0 not labelled."""
+        return self._gather(self._keypoints, indices)
+
+    def ignore(self, indices: ArrayLike) -> Tensor:
+        """bool masks B × H/8 × W/8: True where people are not annotated."""
+        return self._gather(self._ignore, indices).bool()
+
+    @cached_property
+    def _batches(self) -> list[pa.RecordBatch]:
+        try:
+            return [map_shard(self._folder / shard.file) for shard in self._stored.shards]
+        except (OSError, pa.ArrowInvalid) as error:
+            raise DataError(
+                f"{self._folder}: a shard is damaged, delete the folder and prepare again: {error}"
+            ) from error
+
+    def _views(self, column: str) -> list[NDArray[Any]]:
+        return [numeric(batch.column(column)) for batch in self._batches]
+
+    @cached_property
+    def _images(self) -> list[NDArray[Any]]:
+        return self._views("image")
+
+    @cached_property
+    def _keypoints(self) -> list[NDArray[Any]]:
+        return self._views("keypoints")
+
+    @cached_property
+    def _ignore(self) -> list[NDArray[Any]]:
+        return self._views("ignore")
+
+    def _locate(self, indices: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """(shard, row within it) of each index."""
+        wanted = np.asarray(indices, np.int64)
+        if wanted.size and (wanted.min() < 0 or wanted.max() >= len(self)):
+            raise IndexError(f"indices must lie in 0..{len(self) - 1}, got {wanted.min()}..{wanted.max()}")
+        shards = np.searchsorted(self._starts, wanted, side="right") - 1
+        return shards, wanted - self._starts[shards]
+
+    def _gather(self, views: list[NDArray[Any]], indices: ArrayLike) -> Tensor:
+        shards, rows = self._locate(indices)
+        out = torch.empty((len(rows), *views[0].shape[1:]), dtype=torch.from_numpy(views[0][:0].copy()).dtype)
+        for shard in np.unique(shards):
+            here = np.flatnonzero(shards == shard)
+            if len(here) == len(rows):  # the usual case: copied once
+                np.take(views[shard], rows, axis=0, out=out.numpy(), mode="clip")
+            else:
+                out.numpy()[here] = views[shard][rows[here]]
+        return out
+
+    def _decode(self, indices: ArrayLike) -> Tensor:
+        shards, rows = self._locate(indices)
+        columns = [batch.column("image") for batch in self._batches]
+        contents = [
+            torch.from_numpy(encoded(columns[shard], row).copy())
+            for shard, row in zip(shards.tolist(), rows.tolist(), strict=True)
+        ]
+        size = [self._manifest.height, self._manifest.width]
+        images = _decode_all(contents)
+        fitting = [
+            image if list(image.shape[1:]) == size else F.resize(image, size, antialias=True) for image in images
+        ]
+        return torch.stack(fitting).permute(0, 2, 3, 1).contiguous()
+
+
+def _decode_all(contents: list[Tensor]) -> list[Tensor]:
+    """Decode JPEG and PNG files to uint8 RGB images 3 × H × W."""
+    if all(tuple(content[:2].tolist()) == JPEG_MAGIC for content in contents):
+        return list(decode_jpeg(contents, mode=ImageReadMode.RGB))
+    return [decode_image(content, mode=ImageReadMode.RGB) for content in contents]
+
+
+class Dataset:
+    """A prepared dataset; pickles as its path, so it costs nothing to send to a worker on the same node."""
+
+    def __init__(self, path: Path, manifest: StoreManifest) -> None:
+        self.path = path
+        self._manifest = manifest
+        self.attributes: dict[str, Attribute] = {attribute.name: attribute for attribute in manifest.attributes}
+        self.splits: Mapping[str, Split] = {
+            name: Split(path, manifest, stored) for name, stored in manifest.splits.items()
+        }
+
+    @property
+    def name(self) -> str:
+        """The dataset manifest it was prepared by."""
+        return self._manifest.name
+
+    @property
+    def digest(self) -> str:
+        """Digest of the contents: equal for equal images and labels, wherever they came from."""
+        return self._manifest.digest
+
+    @property
+    def plan(self) -> str:
+        """`plan_digest` of the preparation."""
+        return self._manifest.plan
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(height, width) of the stored images, pixels."""
+        return self._manifest.height, self._manifest.width
+
+    @property
+    def has_keypoints(self) -> bool:
+        """Whether images come with joints and ignore masks."""
+        return self._manifest.max_people > 0
+
+    def __reduce__(self) -> tuple[Callable[..., "Dataset"], tuple[Path, str]]:
+        return _reopen, (self.path, self.digest)
+
+
+def open_dataset(path: str | Path, *, verify: Literal[True, "sizes"] = True) -> Dataset:
+    """Open a prepared dataset.
+
+    Args:
+        path: folder of the store.
+        verify: read every shard and compare its checksum, or compare `sizes` alone, which costs nothing.
+
+    Raises:
+        DataError: there is no store, it was written by a newer version, or a shard is missing or damaged.
+    """
+    folder = Path(path).absolute()
+    manifest = read_manifest(folder)
+    for stored in manifest.splits.values():
+        for shard in stored.shards:
+            file = folder / shard.file
+            remedy = f"delete the folder {folder} and prepare again"
+            if not file.is_file():
+                raise DataError(f"the shard {file} is missing: {remedy}")
+            if file.stat().st_size != shard.bytes:
+                raise DataError(f"the shard {file} has {file.stat().st_size} bytes instead of {shard.bytes}: {remedy}")
+            if verify is True and sha256_of(file) != shard.sha256:
+                raise DataError(f"the shard {file} is damaged (its checksum is another): {remedy}")
+    return Dataset(folder, manifest)
+
+
+def _reopen(path: Path, digest: str) -> Dataset:
+    dataset = open_dataset(path, verify="sizes")
+    if dataset.digest != digest:
+        raise DataError(f"{path} was replaced by another dataset while it was in use: start the run again")
+    return dataset

@@ -1,0 +1,226 @@
+"""From a dataset in its original format to an Arrow store.
+
+Images are decoded in parts of `PART_ROWS` by independent tasks; a part's file appears only when it is complete, so a
+run that was killed goes on where it was. Parts are then merged into few large shards, and `manifest.json` is written
+last: without it a folder is no store.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from filelock import FileLock
+
+from reid.data.dataset import Dataset, open_dataset
+from reid.data.errors import DataError
+from reid.data.manifests import Manifest, load_manifest
+from reid.data.parallel import MapTasks, map_in_process
+from reid.data.parts import Merge, Part, write_merged, write_part
+from reid.data.readers import READERS, Records
+from reid.data.readers.checks import some_of
+from reid.data.store import MANIFEST, SCHEMA_VERSION, Encoding, Shard, StoredSplit, StoreManifest, content_digest
+
+PART_ROWS = 512
+SHARD_BYTES = 512 * 2**20
+"""Largest shard, more or less; a merge holds one in memory."""
+PLAN = "plan"
+PARTS = "parts"
+
+Progress = Callable[[int, int], None]
+"""Called with the images done and the images in all."""
+
+
+def prepare(
+    name: str,
+    source: str | Path,
+    destination: str | Path,
+    *,
+    height: int = 256,
+    width: int = 128,
+    encoding: Encoding = "raw",
+    map_tasks: MapTasks = map_in_process,
+    progress: Progress | None = None,
+) -> Dataset:
+    """Prepare a dataset, or open it when `destination` already holds the result.
+
+    Args:
+        name: a manifest in `datasets/`.
+        source: folder of the dataset in its original format.
+        destination: folder of the store, new or left by an unfinished run; every task must be able to write to it.
+        height, width: size of the stored images in pixels, where the dataset has no native size of its own.
+        encoding: `raw` pixels or `compressed` JPEG and PNG.
+        map_tasks: how the tasks are spread.
+        progress: called after every part.
+
+    Raises:
+        DataError: the source is incomplete, unreadable or contradicts itself, and nothing is left in `destination`; or
+            `destination` holds something else, which is left alone.
+    """
+    manifest, source, destination = load_manifest(name), Path(source), Path(destination)
+    plan = plan_digest(name, source, height=height, width=width, encoding=encoding)
+    if destination.resolve().is_relative_to(source.resolve()):
+        raise DataError(f"the store {destination} would lie within its source {source}: choose another destination")
+    image_size = manifest.stored_size(height, width)
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{destination}.lock"):
+        if not (destination / MANIFEST).exists():
+            splits = _read(manifest, source, image_size)
+            _start(destination, plan)
+            parts = _parts(splits, source, destination, image_size, encoding)
+            _write_parts(parts, source, destination, map_tasks, progress)
+            stored = _merge_parts(parts, splits, destination, map_tasks)
+            _finish(destination, _store_manifest(manifest, source, plan, encoding, image_size, splits, stored))
+        return _open(destination, plan)
+
+
+def plan_digest(
+    name: str, source: str | Path, *, height: int = 256, width: int = 128, encoding: Encoding = "raw"
+) -> str:
+    """Digest of a preparation: the manifest, the settings that matter, and name, size and time of every source file.
+
+    It is known before anything is read, so a store's folder can be named by it.
+
+    Raises:
+        DataError: there is no such manifest or source folder.
+    """
+    manifest, source = load_manifest(name), Path(source)
+    if not source.is_dir():
+        raise DataError(f"there is no folder {source}: set data.source to where {manifest.title} was unpacked")
+    settings = [SCHEMA_VERSION, manifest.model_dump(mode="json"), encoding, *manifest.stored_size(height, width)]
+    digest = hashlib.sha256(json.dumps(settings).encode())
+    for folder, folders, files in os.walk(source):
+        folders.sort()
+        for file in sorted(files):
+            path = os.path.join(folder, file)
+            status = os.stat(path)
+            digest.update(f"{os.path.relpath(path, source)}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
+    return digest.hexdigest()
+
+
+def _read(manifest: Manifest, source: Path, image_size: tuple[int, int]) -> dict[str, Records]:
+    if manifest.reader not in READERS:
+        raise DataError(
+            f"datasets/{manifest.name}.yaml: invalid reader '{manifest.reader}', expected one of {', '.join(READERS)}"
+        )
+    return READERS[manifest.reader](source, manifest, image_size)
+
+
+def _start(destination: Path, plan: str) -> None:
+    """Make the folder ready; parts of an unfinished run stay if they belong to the same plan."""
+    if destination.exists():
+        if any(destination.iterdir()) and not (destination / PLAN).is_file():
+            raise DataError(f"{destination} is not empty and no store: choose an empty or a new folder")
+        if (destination / PLAN).is_file() and (destination / PLAN).read_text() != plan:
+            shutil.rmtree(destination)
+    destination.mkdir(exist_ok=True)
+    (destination / PLAN).write_text(plan)
+    (destination / PARTS).mkdir(exist_ok=True)
+
+
+def _parts(
+    splits: Mapping[str, Records], source: Path, destination: Path, image_size: tuple[int, int], encoding: Encoding
+) -> list[Part]:
+    return [
+        Part(
+            split=split,
+            records=records[start : start + PART_ROWS],
+            source=source,
+            path=destination / PARTS / f"{split}-{start:09d}.arrow",
+            image_size=image_size,
+            encoding=encoding,
+        )
+        for split, records in splits.items()
+        for start in range(0, len(records), PART_ROWS)
+    ]
+
+
+def _write_parts(
+    parts: list[Part], source: Path, destination: Path, map_tasks: MapTasks, progress: Progress | None
+) -> None:
+    done, total = 0, sum(len(part.records) for part in parts)
+    unreadable: list[str] = []
+    for part, complaints in zip(parts, map_tasks(write_part, parts), strict=True):
+        unreadable += complaints
+        done += len(part.records)
+        if progress is not None:
+            progress(done, total)
+    if unreadable:
+        shutil.rmtree(destination)
+        raise DataError(f"{source}: unpack again or remove {len(unreadable)} unreadable images: {some_of(unreadable)}")
+
+
+def _merge_parts(
+    parts: list[Part], splits: Mapping[str, Records], destination: Path, map_tasks: MapTasks
+) -> dict[str, StoredSplit]:
+    merges = [
+        Merge(split=split, parts=group, path=destination / f"{split}-{number:05d}.arrow")
+        for split in splits
+        for number, group in enumerate(_grouped(part.path for part in parts if part.split == split))
+    ]
+    shards: dict[str, list[Shard]] = {split: [] for split in splits}
+    for merge, shard in zip(merges, map_tasks(write_merged, merges), strict=True):
+        shards[merge.split].append(shard)
+    return {
+        split: StoredSplit(rows=len(records), identities=records.num_identities, shards=tuple(shards[split]))
+        for split, records in splits.items()
+    }
+
+
+def _grouped(paths: Iterable[Path]) -> list[tuple[Path, ...]]:
+    """Consecutive files of at most `SHARD_BYTES` together."""
+    groups: list[list[Path]] = []
+    size = 0
+    for path in paths:
+        size += path.stat().st_size
+        if not groups or size > SHARD_BYTES:
+            groups.append([])
+            size = path.stat().st_size
+        groups[-1].append(path)
+    return [tuple(group) for group in groups]
+
+
+def _store_manifest(
+    manifest: Manifest,
+    source: Path,
+    plan: str,
+    encoding: Encoding,
+    image_size: tuple[int, int],
+    splits: Mapping[str, Records],
+    stored: dict[str, StoredSplit],
+) -> StoreManifest:
+    crops = [records.crops for records in splits.values() if records.crops is not None]
+    fields = StoreManifest(
+        schema_version=SCHEMA_VERSION,
+        name=manifest.name,
+        source=str(source),
+        plan=plan,
+        digest="",
+        encoding=encoding,
+        height=image_size[0],
+        width=image_size[1],
+        max_people=max((crop.keypoints_NMJ3.shape[1] for crop in crops), default=0),
+        attributes=manifest.attributes,
+        splits=stored,
+    )
+    return fields.model_copy(update={"digest": content_digest(fields.model_dump(mode="json"))})
+
+
+def _finish(destination: Path, manifest: StoreManifest) -> None:
+    temporary = destination / f"{MANIFEST}.partial"
+    temporary.write_text(manifest.model_dump_json(indent=1))
+    temporary.replace(destination / MANIFEST)
+
+
+def _open(destination: Path, plan: str) -> Dataset:
+    dataset = open_dataset(destination, verify="sizes")
+    if dataset.plan != plan:
+        raise DataError(
+            f"{destination} holds {dataset.name} prepared from other files or with other settings: delete the folder "
+            "or choose another destination"
+        )
+    shutil.rmtree(destination / PARTS, ignore_errors=True)
+    (destination / PLAN).unlink(missing_ok=True)
+    return dataset

@@ -1,0 +1,99 @@
+"""Attribute annotations by Lin et al. (Pattern Recognition 2019): MATLAB structs, one row per identity.
+
+Legend: I identities, A attributes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.io
+from numpy.typing import NDArray
+
+from reid.data.errors import DataError
+from reid.data.manifests import Attribute
+from reid.data.readers.checks import some_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdentityAttributes:
+    """Classes of the attributes of each annotated identity."""
+
+    path: Path
+    pids: NDArray[np.int64]
+    """Identities, ascending."""
+    classes: NDArray[np.int8]
+    """I × A; -1 = none of the classes."""
+
+    def of_images(self, pids: NDArray[np.int64]) -> NDArray[np.int8]:
+        """N × A classes of images by their identities; distractors (pid 0) have none.
+
+        Raises:
+            DataError: an identity is not annotated.
+        """
+        missing = np.setdiff1d(pids[pids > 0], self.pids)
+        if missing.size:
+            raise DataError(f"{self.path} lacks identities {some_of(missing)}: use the annotation file of this dataset")
+        labels = np.full((len(pids), self.classes.shape[1]), -1, np.int8)
+        labels[pids > 0] = self.classes[np.searchsorted(self.pids, pids[pids > 0])]
+        return labels
+
+
+def read_attributes(path: Path, variable: str, attributes: Sequence[Attribute]) -> dict[str, IdentityAttributes]:
+    """Read the structs `train` and `test` by field name; their fields are ordered differently.
+
+    Raises:
+        DataError: the file is unreadable, a field is missing, or a value has no meaning, with the identity's number.
+    """
+    try:
+        content: dict[str, Any] = scipy.io.loadmat(path, simplify_cells=True)
+    except Exception as error:  # SciPy raises whatever a damaged file leads its parser to
+        raise DataError(f"{path} is no readable MATLAB file, download it again: {error}") from error
+    structs = content.get(variable)
+    if not isinstance(structs, dict) or not {"train", "test"} <= structs.keys():
+        raise DataError(
+            f"{path} holds no struct {variable} with train and test: use the annotation file of this dataset"
+        )
+    return {split: _read_struct(path, f"{variable}.{split}", structs[split], attributes) for split in ("train", "test")}
+
+
+def _read_struct(path: Path, place: str, struct: Any, attributes: Sequence[Attribute]) -> IdentityAttributes:
+    wanted = ["image_index", *(field for attribute in attributes for field in attribute.fields)]
+    missing = [field for field in wanted if not isinstance(struct, dict) or field not in struct]
+    if missing:
+        raise DataError(f"{path}: {place} lacks the fields {some_of(missing)}: use the annotation file of this dataset")
+    names = np.atleast_1d(struct["image_index"])
+    if not all(str(name).strip().isdigit() for name in names):
+        raise DataError(
+            f"{path}: {place}.image_index must hold identity numbers: use the annotation file of this dataset"
+        )
+    pids = np.array([int(name) for name in names], np.int64)
+    columns = []
+    for attribute in attributes:
+        values = [np.atleast_1d(struct[field]) for field in attribute.fields]
+        if any(value.shape != pids.shape for value in values):
+            raise DataError(f"{path}: {place} has no value of {attribute.name} for some identities: download it again")
+        columns.append(_classes_of(path, place, attribute, np.stack(values, axis=1).astype(np.int64), pids))
+    order = np.argsort(pids)
+    classes = np.stack(columns, axis=1) if columns else np.empty((len(pids), 0), np.int8)
+    return IdentityAttributes(path=path, pids=pids[order], classes=classes[order])
+
+
+def _classes_of(
+    path: Path, place: str, attribute: Attribute, values_IF: NDArray[np.int64], pids: NDArray[np.int64]
+) -> NDArray[np.int8]:
+    largest = len(attribute.classes) if len(attribute.fields) == 1 else 2
+    wrong = ((values_IF < 1) | (values_IF > largest)).any(axis=1)
+    if wrong.any():
+        raise DataError(
+            f"{path}: {place}: {attribute.name} of identities {some_of(pids[wrong])} is outside 1..{largest}: fix it"
+        )
+    if len(attribute.fields) == 1:
+        return (values_IF[:, 0] - 1).astype(np.int8)
+    chosen = values_IF == 2
+    several = chosen.sum(axis=1) > 1
+    if several.any():
+        raise DataError(f"{path}: {place}: identities {some_of(pids[several])} have several {attribute.name}: keep one")
+    return np.where(chosen.any(axis=1), chosen.argmax(axis=1), -1).astype(np.int8)

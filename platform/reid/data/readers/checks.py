@@ -1,0 +1,77 @@
+"""What must hold for every re-ID dataset, whatever its format."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from reid.data.errors import DataError
+from reid.data.manifests import Manifest
+from reid.data.readers.records import Records
+
+SHOWN = 10
+
+
+def some_of(items: Iterable[Any]) -> str:
+    """The first few of many, and how many there are."""
+    listed = [str(item) for item in items]
+    rest = len(listed) - SHOWN
+    return ", ".join(listed[:SHOWN]) + (f" and {rest} more ({len(listed)} in all)" if rest > 0 else "")
+
+
+def require_folders(source: Path, folders: Iterable[str], title: str) -> None:
+    """Raise unless the source folder and all of its parts are there."""
+    if not source.is_dir():
+        raise DataError(f"there is no folder {source}: set data.source to where {title} was unpacked")
+    missing = [folder for folder in folders if not (source / folder).is_dir()]
+    if missing:
+        raise DataError(
+            f"{source} lacks {some_of(f'{folder}/' for folder in missing)}: point data.source at the folder of "
+            f"{title} that holds it, or unpack the download again"
+        )
+
+
+def check_identities(splits: Mapping[str, Records], source: Path) -> None:
+    """Raise unless `train`, `query` and `gallery` make a re-ID dataset: learnable, disjoint and answerable."""
+    train, query, gallery = (splits[name].pids_N for name in ("train", "query", "gallery"))
+    for name, pids in (("train", train), ("query", query)):
+        if (pids <= 0).any():
+            named = np.flatnonzero(pids <= 0)
+            files = some_of(splits[name].paths[row] for row in named)
+            raise DataError(f"{source}: distractors (pid 0) belong in the gallery alone: remove {files}")
+    identities, images = np.unique(train, return_counts=True)
+    if (images < 2).any():
+        raise DataError(
+            f"{source}: train identities {some_of(identities[images < 2])} have a single image, and re-identification "
+            "needs two of each: remove them or add images"
+        )
+    shared = np.intersect1d(train, np.concatenate([query, gallery]))
+    if shared.size:
+        raise DataError(
+            f"{source}: identities {some_of(shared)} are in train and in the test splits: remove them from one"
+        )
+    unanswerable = np.setdiff1d(query, gallery)
+    if unanswerable.size:
+        raise DataError(
+            f"{source}: query identities {some_of(unanswerable)} have no image in the gallery: unpack the download "
+            "again, or remove them from query"
+        )
+
+
+def check_counts(manifest: Manifest, splits: Mapping[str, Records], source: Path) -> None:
+    """Raise if a split's size differs from what the manifest expects, naming every difference."""
+    differences = []
+    for name, expected in (manifest.counts or {}).items():
+        found = splits[name]
+        if (len(found), found.num_identities) != (expected.images, expected.identities):
+            differences.append(
+                f"{name} has {len(found)} images of {found.num_identities} identities instead of "
+                f"{expected.images} of {expected.identities}"
+            )
+    if differences:
+        raise DataError(
+            f"{source} is not the whole of {manifest.title}: {'; '.join(differences)}. Unpack the download again; to "
+            f"use a subset on purpose, copy datasets/{manifest.name}.yaml under another name with `counts: null` "
+            "and set data.name to it"
+        )

@@ -1,0 +1,170 @@
+"""COCO person keypoints: one upright crop for each person who is large and annotated enough.
+
+Legend: P annotated people of an image, N crops, M people in a crop at most, J = 18 joints.
+"""
+
+import contextlib
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools.coco import COCO
+
+from reid.config.body import JOINTS
+from reid.data.errors import DataError
+from reid.data.manifests import Manifest
+from reid.data.readers.checks import require_folders, some_of
+from reid.data.readers.records import CropRecords, Records
+
+FOLDERS = {"train": "train2017", "val": "val2017"}
+MIN_JOINTS = 5
+"""Labelled joints that a person needs to be the subject of a crop."""
+MIN_HEIGHT = 32
+"""Pixels of the person's box, likewise."""
+MARGIN = 1.25
+"""Crop size relative to the person's box, before it is widened or heightened to the model's aspect ratio."""
+MAX_PEOPLE = 8
+"""People of a crop whose joints are kept; those farther from its subject are ignored like the unannotated."""
+
+Annotation = dict[str, Any]
+
+
+def read_coco(source: Path, manifest: Manifest, image_size: tuple[int, int]) -> dict[str, Records]:
+    """Read `train` and `val` of the 2017 release.
+
+    Every person with at least `MIN_JOINTS` labelled joints and a box of `MIN_HEIGHT` pixels gives a crop. It shows
+    other people too: all with a joint in it are in its keypoints; people without joints, crowds, and any beyond
+    `MAX_PEOPLE` are in its ignore mask. The neck, which COCO lacks, lies midway between labelled shoulders.
+
+    Raises:
+        DataError: annotations or images are missing or malformed.
+    """
+    require_folders(source, ("annotations", *FOLDERS.values()), manifest.title)
+    return {split: _read_split(source, folder, image_size) for split, folder in FOLDERS.items()}
+
+
+def _read_split(source: Path, folder: str, image_size: tuple[int, int]) -> Records:
+    path = source / "annotations" / f"person_keypoints_{folder}.json"
+    coco = _load(path)
+    joint_order = _joint_order(path, coco)
+    files, names, boxes, keypoints, ignored = [], [], [], [], []
+    for image_id in sorted(coco.imgs):
+        people = coco.imgToAnns[image_id]
+        posed = [person for person in people if person.get("num_keypoints", 0) > 0 and not person.get("iscrowd")]
+        unposed = [person for person in people if person.get("num_keypoints", 0) == 0 or person.get("iscrowd")]
+        if not posed:
+            continue
+        joints_PJ3 = _joints(posed, joint_order)
+        for subject, person in enumerate(posed):
+            if person["num_keypoints"] < MIN_JOINTS or person["bbox"][3] < MIN_HEIGHT:
+                continue
+            box = _crop_box(person["bbox"], image_size)
+            inside_PJ3 = _into_crop(joints_PJ3, box, image_size)
+            nearest = np.argsort(_distances(posed, subject), kind="stable")
+            seen = [int(row) for row in nearest if (inside_PJ3[row, :, 2] > 0).any()]
+            left_out = unposed + [posed[row] for row in seen[MAX_PEOPLE:]]
+            files.append(coco.imgs[image_id]["file_name"])
+            names.append(f"{image_id:012d}_{person['id']}")
+            boxes.append(box)
+            keypoints.append(inside_PJ3[seen[:MAX_PEOPLE]])
+            ignored.append(tuple(_outline(other) for other in left_out if _overlaps(other["bbox"], box)))
+    if not files:
+        raise DataError(f"{path} has nobody with {MIN_JOINTS} joints and {MIN_HEIGHT} pixels: download it again")
+    missing = sorted(set(files) - {entry.name for entry in (source / folder).iterdir()})
+    if missing:
+        raise DataError(f"{source / folder} lacks images that {path.name} lists: {some_of(missing)}: unpack it again")
+    return Records(
+        paths=tuple(f"{folder}/{file}" for file in files),
+        names=tuple(names),
+        pids_N=np.full(len(files), -1, np.int64),
+        camids_N=np.full(len(files), -1, np.int64),
+        attributes_NA=np.empty((len(files), 0), np.int8),
+        crops=CropRecords(boxes_N4=np.array(boxes), keypoints_NMJ3=_padded(keypoints), ignored=tuple(ignored)),
+    )
+
+
+def _load(path: Path) -> Any:
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints its timings
+            coco = COCO(path)
+    except FileNotFoundError:
+        raise DataError(f"there is no {path}: unpack the COCO annotations there") from None
+    except (json.JSONDecodeError, UnicodeDecodeError, AssertionError, KeyError, TypeError) as error:
+        raise DataError(f"{path} is no COCO annotation file, download it again: {error!r}") from error
+    unsafe = [image["file_name"] for image in coco.imgs.values() if Path(image["file_name"]).name != image["file_name"]]
+    if unsafe:
+        raise DataError(f"{path} lists images outside their folder: {some_of(unsafe)}: do not use this file")
+    return coco
+
+
+def _joint_order(path: Path, coco: Any) -> list[int]:
+    """For each of our joints its position among COCO's; the neck stands in as the nose until it is computed."""
+    known = next((category.get("keypoints") for category in coco.cats.values() if category["name"] == "person"), None)
+    missing = [joint for joint in JOINTS if joint != "neck" and joint not in (known or ())]
+    if known is None or missing:
+        raise DataError(f"{path} names no {some_of(missing)} among its keypoints: use the person keypoints file")
+    return [known.index("nose" if joint == "neck" else joint) for joint in JOINTS]
+
+
+def _joints(people: Sequence[Annotation], order: Sequence[int]) -> NDArray[np.float32]:
+    joints_PJ3 = np.array([person["keypoints"] for person in people], np.float32)
+    joints_PJ3 = joints_PJ3.reshape(len(people), -1, 3)[:, order]
+    shoulders_P23 = joints_PJ3[:, [JOINTS.index("right_shoulder"), JOINTS.index("left_shoulder")]]
+    neck_P3 = shoulders_P23.mean(axis=1)
+    neck_P3[:, 2] = shoulders_P23[:, :, 2].min(axis=1)
+    joints_PJ3[:, JOINTS.index("neck")] = neck_P3
+    return joints_PJ3
+
+
+def _crop_box(bbox: Sequence[float], image_size: tuple[int, int]) -> tuple[int, int, int, int]:
+    left, top, width, height = bbox
+    aspect = image_size[0] / image_size[1]
+    crop_height = max(height, width * aspect) * MARGIN
+    crop_width = crop_height / aspect
+    x, y = round(left + width / 2 - crop_width / 2), round(top + height / 2 - crop_height / 2)
+    return x, y, x + max(round(crop_width), 1), y + max(round(crop_height), 1)
+
+
+def _into_crop(
+    joints_PJ3: NDArray[np.float32], box: tuple[int, int, int, int], image_size: tuple[int, int]
+) -> NDArray[np.float32]:
+    """Joints in pixels of the stored image; those outside count as not labelled."""
+    left, top, right, bottom = box
+    height, width = image_size
+    scale = np.array([width / (right - left), height / (bottom - top)], np.float32)
+    xy_PJ2 = (joints_PJ3[..., :2] + 0.5 - np.array([left, top], np.float32)) * scale - 0.5
+    inside_PJ = ((xy_PJ2 >= -0.5) & (xy_PJ2 < np.array([width, height]) - 0.5)).all(axis=-1)
+    labelled_PJ1 = (inside_PJ & (joints_PJ3[..., 2] > 0))[..., None]
+    return np.concatenate([xy_PJ2, joints_PJ3[..., 2:]], axis=-1) * labelled_PJ1
+
+
+def _distances(people: Sequence[Annotation], subject: int) -> NDArray[np.float64]:
+    boxes_P4 = np.array([person["bbox"] for person in people], np.float64)
+    centres_P2 = boxes_P4[:, :2] + boxes_P4[:, 2:] / 2
+    distances_P: NDArray[np.float64] = np.linalg.norm(centres_P2 - centres_P2[subject], axis=1)
+    distances_P[subject] = -1  # first, even before someone whose box has the very same centre
+    return distances_P
+
+
+def _overlaps(bbox: Sequence[float], box: tuple[int, int, int, int]) -> bool:
+    left, top, width, height = bbox
+    return left < box[2] and top < box[3] and left + width > box[0] and top + height > box[1]
+
+
+def _outline(person: Annotation) -> Any:
+    """The person's segmentation, or the box where there is none."""
+    left, top, width, height = person["bbox"]
+    corners = [left, top, left + width, top, left + width, top + height, left, top + height]
+    return person.get("segmentation") or [corners]
+
+
+def _padded(keypoints: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """One N × M × 18 × 3 array; rows without a person are zero, so not labelled."""
+    padded = np.zeros((len(keypoints), max(map(len, keypoints)), len(JOINTS), 3), np.float32)
+    for row, people in enumerate(keypoints):
+        padded[row, : len(people)] = people
+    return padded

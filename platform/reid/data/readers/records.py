@@ -1,0 +1,64 @@
+# ruff: noqa: N815 - fields carry their shape as a suffix
+"""What a reader finds in a dataset: everything but the pixels.
+
+Legend: N images of a split, A attributes, M people in a crop at most, J = 18 joints.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class CropRecords:
+    """How each stored image is cut from its source image, and who is seen in it."""
+
+    boxes_N4: NDArray[np.int64]
+    """(left, top, right, bottom) in pixels of the source image; may reach beyond it."""
+    keypoints_NMJ3: NDArray[np.float32]
+    """(x, y, v) in pixels of the stored image, pixel centres at whole numbers; v = 0 not labelled."""
+    ignored: tuple[tuple[Any, ...], ...]
+    """For each crop the COCO segmentations (polygons or run lengths) of people who are not annotated."""
+
+    def __getitem__(self, rows: slice) -> "CropRecords":
+        return CropRecords(
+            boxes_N4=self.boxes_N4[rows], keypoints_NMJ3=self.keypoints_NMJ3[rows], ignored=self.ignored[rows]
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Records:
+    """The images of one split, in a fixed order."""
+
+    paths: tuple[str, ...]
+    """Image files, relative to the source folder."""
+    names: tuple[str, ...]
+    """Unique name of each image within the split."""
+    pids_N: NDArray[np.int64]
+    """Identities; 0 = distractor, -1 = unknown."""
+    camids_N: NDArray[np.int64]
+    """Cameras from 1; -1 = unknown."""
+    attributes_NA: NDArray[np.int8]
+    """Classes in the order of the manifest's attributes; -1 = missing."""
+    crops: CropRecords | None = None
+    """None where a whole file is one image."""
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, rows: slice) -> "Records":
+        return Records(
+            paths=self.paths[rows],
+            names=self.names[rows],
+            pids_N=self.pids_N[rows],
+            camids_N=self.camids_N[rows],
+            attributes_NA=self.attributes_NA[rows],
+            crops=None if self.crops is None else self.crops[rows],
+        )
+
+    @property
+    def num_identities(self) -> int:
+        """Distinct identities, distractors not counted."""
+        return int(np.unique(self.pids_N[self.pids_N > 0]).size)

@@ -1,0 +1,109 @@
+"""The folder that holds a prepared dataset: `manifest.json` and Arrow shards beside it."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from reid.config.section import Section
+from reid.data.errors import DataError
+from reid.data.manifests import Attribute
+
+SCHEMA_VERSION = 1
+MANIFEST = "manifest.json"
+Encoding = Literal["raw", "compressed"]
+
+
+class Shard(Section):
+    """One Arrow file."""
+
+    file: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*\.arrow$")
+    """Name within the store's own folder, so without any path."""
+    rows: int = Field(ge=1)
+    bytes: int = Field(ge=1)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class StoredSplit(Section):
+    """The shards of a split, in order."""
+
+    rows: int = Field(ge=1)
+    identities: int = Field(ge=0)
+    shards: tuple[Shard, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _rows_add_up(self) -> "StoredSplit":
+        if sum(shard.rows for shard in self.shards) != self.rows:
+            raise ValueError(f"the shards' rows do not add up to {self.rows}")
+        return self
+
+
+class StoreManifest(Section):
+    """What `manifest.json` says."""
+
+    schema_version: int
+    name: str
+    """The dataset manifest it was prepared by."""
+    source: str
+    """Folder it was prepared from, for people to read."""
+    plan: str
+    """Digest of the source's listing and of all settings: `reid.data.plan_digest`."""
+    digest: str
+    """Digest of the contents: equal for equal images and labels, wherever they came from."""
+    encoding: Encoding
+    height: int = Field(ge=1)
+    """Pixels of every stored image."""
+    width: int = Field(ge=1)
+    max_people: int = Field(ge=0)
+    """People per image in the keypoints column; 0 = there are no keypoints."""
+    attributes: tuple[Attribute, ...]
+    splits: dict[str, StoredSplit] = Field(min_length=1)
+
+
+def content_digest(fields: dict[str, Any]) -> str:
+    """Digest of what a store holds, from the fields of its manifest."""
+    content = {key: value for key, value in fields.items() if key not in ("source", "plan", "digest")}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def parse_manifest(text: str | bytes, place: str) -> StoreManifest:
+    """Parse `manifest.json`.
+
+    Args:
+        place: the store's folder or URI, for messages.
+
+    Raises:
+        DataError: it was written by a newer version, is malformed, or names files outside of its folder.
+    """
+    try:
+        fields = json.loads(text)
+        version = fields["schema_version"]
+        if not isinstance(version, int):
+            raise TypeError(f"schema_version is {version!r}")
+        if version > SCHEMA_VERSION:
+            raise DataError(
+                f"{place} has schema version {version}, and this version of reid reads up to {SCHEMA_VERSION}: upgrade "
+                "reid, or prepare the dataset into another folder"
+            )
+        manifest = StoreManifest.model_validate(fields)
+        if content_digest(manifest.model_dump(mode="json")) != manifest.digest:
+            raise TypeError("its digest does not belong to its contents")
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValidationError) as error:
+        raise DataError(f"{place}/{MANIFEST} is damaged, delete the folder and prepare again: {error}") from error
+    return manifest
+
+
+def read_manifest(folder: Path) -> StoreManifest:
+    """Read the manifest of a local store.
+
+    Raises:
+        DataError: as `parse_manifest`, or there is no store.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise DataError(
+            f"{folder} holds no prepared dataset (no {MANIFEST}): prepare it first, jobs/prepare_data.py does"
+        )
+    return parse_manifest(path.read_bytes(), str(folder))
