@@ -58,6 +58,8 @@ class DataConfig(Section):
     """Folder of COCO (`annotations/`, `train2017/`) for the pose phase; not used by `embedded`."""
     size: Literal["smoke", "demo", "market"] = "demo"
     """How much `embedded` renders."""
+    seed: int = Field(0, ge=0, lt=2**31)
+    """Seed of what `embedded` renders; apart from the run's, so that runs with other seeds see the same people."""
     height: int = Field(256, ge=16, le=1024, multiple_of=8)
     """Height of the model's input in pixels."""
     width: int = Field(128, ge=16, le=1024, multiple_of=8)

@@ -1,0 +1,85 @@
+"""Records runs without ever holding up training: what cannot be sent now is kept in a folder and sent later."""
+
+import json
+import logging
+import os
+import time
+from pathlib import Path
+
+from filelock import FileLock
+from mlflow.exceptions import MlflowException
+from requests import RequestException
+from sqlalchemy.exc import SQLAlchemyError
+
+from reid.tracking.record import RunRecord
+from reid.tracking.store import RunStore
+
+logger = logging.getLogger(__name__)
+
+RETRY_AFTER_S = 30
+UNREACHABLE = (MlflowException, RequestException, SQLAlchemyError, OSError)
+
+
+class Recorder:
+    """Writes run records to MLflow, one process at a time.
+
+    A record states the whole of its run, so the outbox holds one file per run that MLflow lacks something of.
+    A recorder can be sent to another process; it connects there anew.
+
+    Args:
+        uri, experiment, artifacts: see `RunStore`.
+        outbox: local folder for records that could not be sent.
+    """
+
+    def __init__(self, *, uri: str, experiment: str, artifacts: str | None, outbox: Path) -> None:
+        self.uri = uri
+        self.experiment = experiment
+        self._artifacts = artifacts
+        self._outbox = outbox
+        self._store: RunStore | None = None
+        self._retry_at = 0.0
+
+    def __getstate__(self) -> dict[str, object]:
+        return self.__dict__ | {"_store": None, "_retry_at": 0.0}
+
+    def put(self, record: RunRecord) -> None:
+        """Keep a record, and send it together with all kept before, unless the server was away a moment ago."""
+        self._keep(record)
+        if time.monotonic() >= self._retry_at:
+            self.send()
+
+    def send(self) -> bool:
+        """Send all that is kept, oldest first; False, with a warning, when something could not be sent."""
+        self._outbox.mkdir(parents=True, exist_ok=True)
+        with FileLock(self._outbox / ".lock"):
+            for path in self.kept():
+                try:
+                    if self._store is None:
+                        self._store = RunStore(self.uri, self.experiment, self._artifacts)
+                    self._store.sync(RunRecord.from_json(json.loads(path.read_text())))
+                except UNREACHABLE as error:
+                    self._store = None  # what it knows of the server may be outdated when the server is back
+                    self._retry_at = time.monotonic() + RETRY_AFTER_S
+                    reason = (str(error).splitlines() or [repr(error)])[0]
+                    logger.warning("MLflow at %s took no record, it is kept in %s: %s", self.uri, self._outbox, reason)
+                    return False
+                path.unlink()
+        return True
+
+    def kept(self) -> list[Path]:
+        """Records not yet sent, parents before their children."""
+        return sorted(self._outbox.glob("*.json"), key=lambda path: path.stem)
+
+    def run_url(self, record: RunRecord) -> str | None:
+        """Where the MLflow browser shows a run, relative to the server's root; None while it was not sent."""
+        if self._store is None:
+            return None
+        experiment, run = self._store.address(record)
+        return f"#/experiments/{experiment}/runs/{run}"
+
+    def _keep(self, record: RunRecord) -> None:
+        self._outbox.mkdir(parents=True, exist_ok=True)
+        path = self._outbox / f"{record.key}.json"
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps(record.to_json()))
+        os.replace(partial, path)

@@ -1,0 +1,150 @@
+"""Brings MLflow into line with run records. The only place that speaks to MLflow."""
+
+import json
+import os
+import tempfile
+
+import mlflow
+import pyarrow.fs
+from mlflow.entities import Dataset, InputTag, LoggedModel, Metric, Param, RunTag
+from mlflow.entities import DatasetInput as MlflowDatasetInput
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID
+
+from reid.tracking.record import DatasetInput, RunRecord
+
+KEY_TAG = "reid.run"
+METRICS_AT_ONCE = 1000  # MLflow's limit for one request
+
+
+class RunStore:
+    """One experiment on a tracking server or in a database.
+
+    Args:
+        uri: a tracking server's address or a database such as sqlite:////data/reid/mlflow.db.
+        experiment: created when missing.
+        artifacts: where a new experiment keeps its artifacts when there is no server to decide; a path or a URI.
+    """
+
+    def __init__(self, uri: str, experiment: str, artifacts: str | None) -> None:
+        # A server that is away must not hold up training: fail soon, the record is kept and sent later.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+        self._client = mlflow.MlflowClient(tracking_uri=uri)
+        self._experiment = self._find_or_create_experiment(experiment, artifacts)
+        self._run_ids: dict[str, str] = {}
+        self._logged: dict[str, set[tuple[str, int]]] = {}
+
+    def sync(self, record: RunRecord) -> str:
+        """Make MLflow hold all that a record says, and nothing twice; returns MLflow's id of the run.
+
+        Calling it again with the same record changes nothing, also after a crash in the middle.
+        """
+        run_id = self._run_ids.get(record.key) or self._find_or_create_run(record)
+        self._run_ids[record.key] = run_id
+        run = self._client.get_run(run_id)
+        model = self._find_or_create_model(record, run_id) if record.model else None
+        self._client.log_batch(
+            run_id,
+            params=[Param(key, value) for key, value in record.params.items() if key not in run.data.params],
+            tags=[RunTag(key, value) for key, value in record.tags.items() if run.data.tags.get(key) != value],
+        )
+        self._log_measurements(record, run_id, set(run.data.metrics), model)
+        if record.inputs and not run.inputs.dataset_inputs:
+            self._client.log_inputs(run_id, datasets=[_dataset_input(dataset) for dataset in record.inputs])
+        for file, folder in record.artifacts.items():
+            self._client.log_artifact(run_id, file, folder or None)
+        if model is not None and record.checkpoint is not None and str(model.status) != "READY":
+            self._upload_model(model, record.checkpoint)
+        if run.info.status != record.status:
+            if record.status == "RUNNING":
+                self._client.update_run(run_id, status="RUNNING")
+            else:
+                self._client.set_terminated(run_id, status=record.status)
+        return run_id
+
+    def address(self, record: RunRecord) -> tuple[str, str]:
+        """MLflow's (experiment id, run id) of a record that was synced."""
+        return self._experiment, self._run_ids[record.key]
+
+    def _find_or_create_experiment(self, name: str, artifacts: str | None) -> str:
+        experiment = self._client.get_experiment_by_name(name)
+        if experiment is not None:
+            return str(experiment.experiment_id)
+        return str(self._client.create_experiment(name, artifact_location=artifacts))
+
+    def _find_or_create_run(self, record: RunRecord) -> str:
+        found = self._client.search_runs([self._experiment], f"tags.`{KEY_TAG}` = '{record.key}'", max_results=1)
+        if found:
+            return str(found[0].info.run_id)
+        tags = {KEY_TAG: record.key, **record.tags}
+        if record.parent is not None:
+            tags[MLFLOW_PARENT_RUN_ID] = self._run_ids.get(record.parent) or self._require_parent(record)
+        started = min((int(m.time * 1000) for m in record.measurements), default=None)
+        return str(
+            self._client.create_run(self._experiment, start_time=started, tags=tags, run_name=record.name).info.run_id
+        )
+
+    def _require_parent(self, record: RunRecord) -> str:
+        found = self._client.search_runs([self._experiment], f"tags.`{KEY_TAG}` = '{record.parent}'", max_results=1)
+        assert found, f"{record.key} was recorded before its parent {record.parent}"
+        return str(found[0].info.run_id)
+
+    def _log_measurements(self, record: RunRecord, run_id: str, known: set[str], model: LoggedModel | None) -> None:
+        if record.key not in self._logged:
+            wanted = {name for measurement in record.measurements for name in measurement.metrics}
+            self._logged[record.key] = {
+                (name, metric.step)
+                for name in wanted & known
+                for metric in self._client.get_metric_history(run_id, name)
+            }
+        logged = self._logged[record.key]
+        fresh = [
+            Metric(
+                name,
+                value,
+                int(measurement.time * 1000),
+                measurement.step,
+                model_id=model.model_id if model is not None and name.startswith("eval/") else None,
+            )
+            for measurement in record.measurements
+            for name, value in measurement.metrics.items()
+            if (name, measurement.step) not in logged
+        ]
+        for start in range(0, len(fresh), METRICS_AT_ONCE):
+            some = fresh[start : start + METRICS_AT_ONCE]
+            self._client.log_batch(run_id, metrics=some)
+            logged.update((metric.key, metric.step) for metric in some)
+
+    def _find_or_create_model(self, record: RunRecord, run_id: str) -> LoggedModel:
+        found = self._client.search_logged_models(
+            [self._experiment], filter_string=f"source_run_id = '{run_id}' AND name = '{record.model}'", max_results=1
+        )
+        return (
+            found[0]
+            if found
+            else self._client.create_logged_model(
+                self._experiment, name=record.model, source_run_id=run_id, model_type="reid-checkpoint"
+            )
+        )
+
+    def _upload_model(self, model: LoggedModel, checkpoint: str) -> None:
+        with tempfile.TemporaryDirectory(prefix="reid-model-") as folder:
+            local = checkpoint
+            if "://" in checkpoint:
+                pyarrow.fs.copy_files(checkpoint, folder)
+                local = folder
+            self._client.log_model_artifacts(model.model_id, local)
+        self._client.finalize_logged_model(model.model_id, "READY")
+
+
+def _dataset_input(dataset: DatasetInput) -> MlflowDatasetInput:
+    return MlflowDatasetInput(
+        Dataset(
+            name=dataset.name,
+            digest=dataset.digest[:36],  # MLflow's limit
+            source_type="local",
+            source=json.dumps({"uri": dataset.source}),
+            profile=json.dumps(dataset.profile),
+        ),
+        tags=[InputTag(MLFLOW_DATASET_CONTEXT, dataset.context)],
+    )

@@ -1,0 +1,162 @@
+"""A phase's checkpoint: a folder of safetensors and JSON. Nothing in it is ever unpickled.
+
+`model.safetensors` holds the weights, `optimizer.safetensors` Adam's moments by parameter name, `phase.json` all the
+rest (`PhaseState`). Every random draw of an epoch is a pure function of (seed, phase, epoch, rank) and the learning
+rate one of the step, so the number of finished epochs stands for the state of all generators and of the schedule.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pyarrow.fs
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from reid.config import RunConfig, validate_config
+from reid.data import Attribute
+
+FORMAT = 1
+
+
+class CheckpointError(ValueError):
+    """A checkpoint is missing, damaged, or of another architecture."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EpochRecord:
+    """What one finished epoch measured; `time` is seconds since 1970."""
+
+    epoch: int
+    time: float
+    metrics: dict[str, float]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PhaseState:
+    """All of a phase's state but the tensors."""
+
+    phase: str
+    config: RunConfig
+    num_identities: int
+    attributes: dict[str, Attribute]
+    history: tuple[EpochRecord, ...]
+
+    @property
+    def epoch(self) -> int:
+        """Finished epochs."""
+        return len(self.history)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "phase": self.phase,
+            "config": self.config.model_dump(mode="json"),
+            "num_identities": self.num_identities,
+            "attributes": {name: attribute.model_dump(mode="json") for name, attribute in self.attributes.items()},
+            "history": [dataclasses.asdict(record) for record in self.history],
+        }
+
+    @classmethod
+    def from_json(cls, tree: Mapping[str, Any]) -> "PhaseState":
+        if tree["format"] != FORMAT:
+            raise CheckpointError(f"checkpoint format {tree['format']} is not {FORMAT}: use the release that wrote it")
+        return cls(
+            phase=tree["phase"],
+            config=validate_config(tree["config"]),
+            num_identities=tree["num_identities"],
+            attributes={name: Attribute.model_validate(attribute) for name, attribute in tree["attributes"].items()},
+            history=tuple(EpochRecord(**record) for record in tree["history"]),
+        )
+
+
+def save_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, state: PhaseState) -> None:
+    """Write a checkpoint into an existing empty folder."""
+    safetensors.torch.save_file(
+        {k: v.contiguous() for k, v in model.state_dict().items()}, folder / "model.safetensors"
+    )
+    safetensors.torch.save_file(_optimizer_tensors(model, optimizer), folder / "optimizer.safetensors")
+    (folder / "phase.json").write_text(json.dumps(state.to_json(), indent=1))
+
+
+def load_weights(location: str) -> dict[str, Tensor]:
+    """The model's weights in a checkpoint, on the CPU.
+
+    Args:
+        location: a checkpoint's folder: a local path or a pyarrow.fs URI.
+    """
+    return _tensors(location, "model.safetensors")
+
+
+def load_state(location: str) -> PhaseState:
+    """All of a checkpoint's state but the tensors."""
+    raw = _read(location, "phase.json")
+    try:
+        return PhaseState.from_json(json.loads(raw))
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{location}/phase.json is damaged ({error!r}): use another checkpoint") from error
+
+
+def restore(location: str, model: nn.Module, optimizer: torch.optim.Optimizer) -> PhaseState:
+    """Put model and optimiser back to where a checkpoint left them.
+
+    Raises:
+        CheckpointError: a tensor is missing, left over or of another shape.
+    """
+    state = load_state(location)
+    _require_same(location, load := load_weights(location), model.state_dict())
+    model.load_state_dict(load)
+    parameters = dict(model.named_parameters())
+    for key, value in _tensors(location, "optimizer.safetensors").items():
+        moment, _, name = key.partition("/")
+        parameter = parameters[name]
+        is_step = value.ndim == 0
+        moved = value.to(parameter.device)
+        optimizer.state[parameter][moment] = moved if is_step else torch.empty_like(parameter).copy_(moved)
+    return state
+
+
+def _optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    return {
+        f"{key}/{name}": value.contiguous()
+        for name, parameter in model.named_parameters()
+        for key, value in optimizer.state.get(parameter, {}).items()
+    }
+
+
+def _require_same(location: str, given: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    missing, extra = sorted(expected.keys() - given.keys()), sorted(given.keys() - expected.keys())
+    differing = [name for name in expected.keys() & given.keys() if expected[name].shape != given[name].shape]
+    if missing or extra or differing:
+        detail = (
+            f"lacks {missing[0]}"
+            if missing
+            else f"has {extra[0]} besides"
+            if extra
+            else f"has {differing[0]} {tuple(given[differing[0]].shape)}, not {tuple(expected[differing[0]].shape)}"
+        )
+        raise CheckpointError(
+            f"{location} is of another architecture: it {detail}; use the configuration that wrote it"
+        )
+
+
+def _tensors(location: str, name: str) -> dict[str, Tensor]:
+    try:
+        return safetensors.torch.load(_read(location, name))
+    except safetensors.SafetensorError as error:
+        raise CheckpointError(f"{location}/{name} is damaged ({error}): use another checkpoint") from error
+
+
+def _read(location: str, name: str) -> bytes:
+    if "://" in location:
+        filesystem, folder = pyarrow.fs.FileSystem.from_uri(location)
+    else:
+        filesystem, folder = pyarrow.fs.LocalFileSystem(), str(Path(location).absolute())
+    try:
+        with filesystem.open_input_stream(str(PurePosixPath(folder) / name)) as stream:
+            return bytes(stream.read())
+    except FileNotFoundError:
+        raise CheckpointError(f"{location} is no checkpoint: it has no {name}") from None

@@ -1,0 +1,87 @@
+"""The Ray cluster: joining it, asking what it can place, and spreading independent tasks over it."""
+
+import os
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import ray
+from ray.exceptions import GetTimeoutError
+from ray.util.placement_group import placement_group, remove_placement_group
+
+import reid
+from reid.config import ScalingConfig
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+class PlacementError(RuntimeError):
+    """The cluster cannot place the workers asked for."""
+
+
+def connect() -> None:
+    """Join the cluster named by `RAY_ADDRESS` or running on this machine, else start one here.
+
+    The package's own source travels along: workers run the code that was submitted, whatever version is installed.
+    """
+    if ray.is_initialized():
+        return
+    runtime_env = {"py_modules": [str(Path(reid.__file__).parent)]}
+    try:
+        ray.init(address="auto", runtime_env=runtime_env, logging_level="warning")
+    except ConnectionError:
+        if "RAY_ADDRESS" in os.environ:
+            raise
+        # A token for this cluster alone: Ray would leave one in the home directory that other users can read, and that
+        # changes how clusters started later behave.
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        ray.init(address="local", runtime_env=runtime_env, logging_level="warning", include_dashboard=False)
+
+
+def map_on_cluster(function: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
+    """Run a task per item on the cluster's CPUs; results come in the order of the tasks."""
+    remote = ray.remote(num_cpus=1, max_retries=2)(function)
+    references = [remote.remote(task) for task in tasks]
+    for index, reference in enumerate(references):
+        yield ray.get(reference)
+        references[index] = None
+
+
+def uses_gpu(scaling: ScalingConfig) -> bool:
+    """Whether the workers get a GPU each; `auto` takes GPUs when the cluster has one for every worker."""
+    if scaling.accelerator == "auto":
+        return bool(ray.cluster_resources().get("GPU", 0) >= max(1, scaling.min_workers))
+    return scaling.accelerator == "gpu"
+
+
+def worker_resources(scaling: ScalingConfig) -> dict[str, float]:
+    return {"CPU": scaling.cpus_per_worker, **({"GPU": 1.0} if uses_gpu(scaling) else {})}
+
+
+def require_placeable(scaling: ScalingConfig) -> None:
+    """Wait until the cluster can place the smallest number of workers asked for.
+
+    Raises:
+        PlacementError: it could not within `scaling.start_timeout` seconds.
+    """
+    if scaling.min_workers == 0:
+        return
+    bundle = worker_resources(scaling)
+    group = placement_group([bundle] * scaling.min_workers)
+    try:
+        ray.get(group.ready(), timeout=scaling.start_timeout)
+    except GetTimeoutError:
+        has = {name: amount for name, amount in ray.cluster_resources().items() if name in ("CPU", "GPU")}
+        raise PlacementError(
+            f"scaling.num_workers: {scaling.min_workers} workers of {_show(bundle)} each could not be placed within "
+            f"{scaling.start_timeout:g} s, the cluster has {_show(has)} in all; lower scaling.num_workers or "
+            "scaling.cpus_per_worker, wait for other jobs to end, or add nodes (then raise scaling.start_timeout)"
+        ) from None
+    finally:
+        remove_placement_group(group)
+
+
+def _show(resources: dict[str, float]) -> str:
+    return ", ".join(f"{amount:g} {name}" for name, amount in sorted(resources.items())) or "no resources"

@@ -1,0 +1,169 @@
+"""One phase from its first epoch to its last: the cadence around `train_step`, without a cluster.
+
+Legend: S steps of an epoch, G images of the global batch.
+"""
+
+import dataclasses
+import hashlib
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import SyncBatchNorm
+from torch.nn.parallel import DistributedDataParallel
+
+from reid.config import PhaseConfig, RunConfig
+from reid.data import Dataset, PoseBatches, ReIDBatches, balanced_batches, rank_slice, shuffled_batches
+from reid.losses import OBJECTIVES
+from reid.models import FGSAM, carry_over
+from reid.training.checkpoint import EpochRecord, PhaseState, load_weights, restore, save_checkpoint
+from reid.training.distributed import ProcessGroupRanks, average_buffers, rank_and_world
+from reid.training.precision import resolve_precision
+from reid.training.schedule import learning_rate
+from reid.training.scoring import score
+from reid.training.step import train_step
+from reid.training.storage import open_store
+
+logger = logging.getLogger(__name__)
+
+Save = Callable[[Path], None]
+"""Writes a checkpoint into an empty folder."""
+Report = Callable[[PhaseState, Save], None]
+"""Called on every rank after each epoch; one rank's `Save` is enough."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PhaseJob:
+    """All that a worker needs to run a phase."""
+
+    config: RunConfig
+    phase: str
+    store: str
+    """The Arrow store it trains on: a local path or a pyarrow.fs URI."""
+    start_from: tuple[str, ...]
+    """Last checkpoints of the phases before it, oldest first."""
+
+    @property
+    def settings(self) -> PhaseConfig:
+        return self.config.phases[self.phase]
+
+
+def run_phase(job: PhaseJob, *, device: torch.device, report: Report, resume_from: str | None = None) -> None:
+    """Train a phase on this rank of the default process group, or alone where there is none.
+
+    Args:
+        device: where this rank computes.
+        report: called on every rank after every epoch.
+        resume_from: a checkpoint of this very phase to go on from.
+
+    Raises:
+        NonFiniteLossError: on every rank at once, before the optimiser moves.
+        ValueError: configuration, data and checkpoints do not fit together.
+    """
+    rank, world = rank_and_world()
+    config, settings = job.config, job.settings
+    dtype = resolve_precision(config, device)
+    dataset = open_store(job.store, config.storage)
+    source = PoseBatches if settings.stage == "pose" else ReIDBatches
+    batches = source(dataset, "train", config.data, device=device, channels_last=config.channels_last)
+    rows_R = [rank_slice(settings.batch_size, r, world, settings.images_per_identity or 1) for r in range(world)]
+    ranks = ProcessGroupRanks([rows.stop - rows.start for rows in rows_R])
+
+    num_identities = len(np.unique(dataset.splits["train"].pids_N))
+    model = _build(job, dataset, num_identities=num_identities, device=device)
+    optimizer = torch.optim.Adam(model.parameters(), fused=True)
+    history: tuple[EpochRecord, ...] = ()
+    if resume_from is not None:
+        history = restore(resume_from, model, optimizer).history
+    elif job.start_from:
+        carried = carry_over(model, [load_weights(place) for place in job.start_from])
+        if rank == 0:
+            logger.info("%s: %s", job.phase, carried)
+    trained = DistributedDataParallel(model, broadcast_buffers=False) if world > 1 else model
+
+    for epoch in range(len(history), settings.epochs):
+        torch.manual_seed(derive_seed(config.seed, job.phase, epoch, rank))
+        trained.train()
+        indices_SG = _global_batches(job, dataset, epoch)
+        steps = len(indices_SG)
+        sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=device))
+        started = time.perf_counter()
+        for step, indices_G in enumerate(indices_SG):
+            rate = learning_rate(settings, epoch * steps + step, steps)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            seed = derive_seed(config.seed, job.phase)
+            terms = train_step(
+                trained,
+                batches.training(indices_G, rows_R[rank], seed=seed, epoch=epoch, step=step),
+                objective=OBJECTIVES[settings.stage],
+                loss=config.loss,
+                optimizer=optimizer,
+                ranks=ranks,
+                dtype=dtype,
+                place=f"phase {job.phase}, epoch {epoch + 1}, step {step + 1}",
+            )
+            for name, value in terms.items():
+                sums[name] += value
+        metrics = {f"train/{name}": (total / steps).item() for name, total in sums.items()}
+        metrics["train/total"] = sum(metrics.values())
+        metrics["train/learning_rate"] = rate
+        metrics["train/images_per_second"] = indices_SG.size / (time.perf_counter() - started)
+        average_buffers(model)
+        if settings.stage != "pose" and _is_scored(config, settings, epoch):
+            model.eval()
+            metrics |= score(model, dataset, config, device, dtype)
+        history = (*history, EpochRecord(epoch=epoch + 1, time=time.time(), metrics=metrics))
+        state = PhaseState(
+            phase=job.phase,
+            config=config,
+            num_identities=num_identities,
+            attributes=dataset.attributes,
+            history=history,
+        )
+        report(state, partial(save_checkpoint, model=model, optimizer=optimizer, state=state))
+
+
+def derive_seed(seed: int, *purpose: str | int) -> int:
+    """A seed of its own for every purpose, such as (phase, epoch, rank)."""
+    text = "/".join(str(part) for part in (seed, *purpose))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
+
+
+def _build(job: PhaseJob, dataset: Dataset, *, num_identities: int, device: torch.device) -> FGSAM:
+    config = job.config
+    model = FGSAM(
+        config.model,
+        stage=job.settings.stage,
+        num_identities=num_identities,
+        attributes=dataset.attributes,
+        seed=config.seed,
+    )
+    if config.model.batch_norm == "synchronised":
+        if device.type != "cuda":
+            raise ValueError("model.batch_norm: synchronised needs GPUs; set it to local or frozen")
+        model = SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+    memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
+    return model.to(device).to(memory_format=memory_format)
+
+
+def _global_batches(job: PhaseJob, dataset: Dataset, epoch: int) -> NDArray[np.int64]:
+    """Indices (S, G) of every global batch of an epoch: the same for any number of ranks."""
+    settings, seed = job.settings, derive_seed(job.config.seed, job.phase)
+    train = dataset.splits["train"]
+    if settings.images_per_identity is None:
+        return shuffled_batches(len(train), settings.batch_size, seed, epoch)
+    identities = settings.batch_size // settings.images_per_identity
+    return balanced_batches(train.pids_N, identities, settings.images_per_identity, seed, epoch)
+
+
+def _is_scored(config: RunConfig, settings: PhaseConfig, epoch: int) -> bool:
+    every = config.evaluation.every
+    return epoch + 1 == settings.epochs or (every > 0 and (epoch + 1) % every == 0)

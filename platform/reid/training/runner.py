@@ -1,0 +1,150 @@
+"""Runs one phase on Ray Train."""
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.fs
+import ray.train
+import torch
+from ray.train.torch import TorchConfig, TorchTrainer, get_device
+
+from reid.config import ConfigError
+from reid.data import DataError
+from reid.training.checkpoint import CheckpointError, PhaseState, load_state
+from reid.training.cluster import uses_gpu, worker_resources
+from reid.training.distributed import rank_and_world
+from reid.training.loop import PhaseJob, Save, run_phase
+from reid.training.step import NonFiniteLossError
+
+USER_ERRORS = (CheckpointError, ConfigError, DataError, NonFiniteLossError, ValueError)
+"""Errors that every rank meets alike and that a restart would only meet again."""
+
+COLLECTIVE_TIMEOUT_S = 1800
+"""Seconds after which a rank that others wait for in vain becomes an error; an evaluation of Market's size fits in."""
+
+Observer = Callable[[PhaseState], None]
+"""Told of every finished epoch, in one place for the whole run."""
+
+
+class PhaseFailedError(RuntimeError):
+    """A phase stopped for a reason that a restart would not cure."""
+
+
+def fit(job: PhaseJob, *, folder: str, observe: Observer) -> str:
+    """Train a phase to its end, going on from its last checkpoint if any; returns where the last one then lies.
+
+    Args:
+        folder: the run's folder, a local path or a pyarrow.fs URI; the phase gets its own folder in it.
+        observe: called once per finished epoch, in the controller; it must not raise.
+
+    Raises:
+        PhaseFailedError: a user's error, a non-finite loss, or more worker failures than `scaling.max_failures`.
+    """
+    if job.config.scaling.num_workers == 0:
+        return _fit_in_process(job, Path(folder) / job.phase, observe)
+    scaling = job.config.scaling
+    trainer = TorchTrainer(
+        _train_worker,
+        train_loop_config={"job": job},
+        torch_config=TorchConfig(backend="nccl" if uses_gpu(scaling) else "gloo", timeout_s=COLLECTIVE_TIMEOUT_S),
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=scaling.num_workers, use_gpu=uses_gpu(scaling), resources_per_worker=worker_resources(scaling)
+        ),
+        run_config=ray.train.RunConfig(
+            name=job.phase,
+            storage_path=folder,
+            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
+            failure_config=ray.train.FailureConfig(max_failures=scaling.max_failures, controller_failure_limit=1),
+            callbacks=[_EpochObserver(observe)],
+            worker_runtime_env={"env_vars": {"OMP_NUM_THREADS": str(max(1, int(scaling.cpus_per_worker)))}},
+        ),
+    )
+    try:
+        result = trainer.fit()
+    except ray.train.TrainingFailedError as error:
+        raise PhaseFailedError(f"phase {job.phase} failed: {error}") from error
+    if isinstance(result.return_value, Stopped):
+        raise PhaseFailedError(f"phase {job.phase} stopped: {result.return_value.reason}")
+    return _location(result.checkpoint)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stopped:
+    """Returned by a worker in place of raising, since Ray Train would restart a worker that raises."""
+
+    reason: str
+
+
+def _train_worker(config: dict[str, Any]) -> Stopped | None:
+    latest = ray.train.get_checkpoint()
+
+    def report(state: PhaseState, save: Save) -> None:
+        metrics = {"epoch": state.epoch, **state.history[-1].metrics}
+        if rank_and_world()[0] > 0:
+            ray.train.report(metrics)
+            return
+        folder = Path(tempfile.mkdtemp(prefix="reid-checkpoint-"))
+        try:
+            save(folder)
+            ray.train.report(
+                metrics,
+                checkpoint=ray.train.Checkpoint.from_directory(str(folder)),
+                checkpoint_dir_name=f"epoch_{state.epoch:04d}",
+            )
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    try:
+        run_phase(config["job"], device=get_device(), report=report, resume_from=_location(latest) if latest else None)
+    except USER_ERRORS as error:
+        return Stopped(reason=str(error))
+    return None
+
+
+class _EpochObserver(ray.train.UserCallback):  # type: ignore[misc]  # Ray is untyped
+    """Hands every finished epoch to an observer, in Ray Train's controller."""
+
+    def __init__(self, observe: Observer) -> None:
+        self._observe = observe
+
+    def after_report(
+        self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: ray.train.Checkpoint | None
+    ) -> None:
+        if checkpoint is not None:
+            self._observe(load_state(_location(checkpoint)))
+
+
+def _location(checkpoint: ray.train.Checkpoint) -> str:
+    """A checkpoint's place as a local path or a URI."""
+    if isinstance(checkpoint.filesystem, pyarrow.fs.LocalFileSystem):
+        return str(checkpoint.path)
+    return f"{checkpoint.filesystem.type_name}://{checkpoint.path}"
+
+
+def _fit_in_process(job: PhaseJob, folder: Path, observe: Observer) -> str:
+    """The same phase in this process, for a debugger: no Ray, one rank, checkpoints in the same form."""
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def report(state: PhaseState, save: Save) -> None:
+        written = Path(tempfile.mkdtemp(prefix=".checkpoint-", dir=folder))
+        save(written)
+        written.rename(folder / f"epoch_{state.epoch:04d}")
+        for old in _checkpoints(folder)[:-1]:
+            shutil.rmtree(old)
+        observe(state)
+
+    finished = _checkpoints(folder)
+    device = torch.device("cuda" if torch.cuda.is_available() and job.config.scaling.accelerator != "cpu" else "cpu")
+    try:
+        run_phase(job, device=device, report=report, resume_from=str(finished[-1]) if finished else None)
+    except USER_ERRORS as error:
+        raise PhaseFailedError(f"phase {job.phase} stopped: {error}") from error
+    return str(_checkpoints(folder)[-1])
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    return sorted(folder.glob("epoch_*"))

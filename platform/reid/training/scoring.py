@@ -1,0 +1,119 @@
+"""Scores a model on query and gallery, sharded over the ranks.
+
+Legend: Q queries, G gallery images, N images of a split, R ranks, D descriptor, A attributes.
+"""
+
+import dataclasses
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from reid.config import EvaluationConfig, RunConfig
+from reid.data import Dataset, ReIDBatches
+from reid.evaluation import (
+    QueryScores,
+    RetrievalResult,
+    attribute_accuracy,
+    mean_colour_descriptor,
+    score_queries,
+    summarise,
+)
+from reid.models import FGSAM
+from reid.training.distributed import gather_rows, rank_and_world
+from reid.training.precision import autocast
+
+
+def score(
+    model: FGSAM, dataset: Dataset, config: RunConfig, device: torch.device, dtype: torch.dtype
+) -> dict[str, float]:
+    """Retrieval and attribute accuracy of a model in evaluation mode, as fractions, equal on every rank.
+
+    Each rank describes its share of the images, then scores its share of the queries against the whole gallery.
+
+    Returns:
+        `eval/rank1`, `eval/rank5`, `eval/rank10`, `eval/mAP`, `eval/mINP`, and `eval/attributes/<name>` of each
+        attribute that the model predicts, over the gallery's annotated people by the official protocol.
+    """
+    query, gallery = dataset.splits["query"], dataset.splits["gallery"]
+    query_QD, _ = describe(model, dataset, "query", config, device, dtype)
+    gallery_GD, classes = describe(model, dataset, "gallery", config, device, dtype)
+
+    rank, world = rank_and_world()
+    shares = _shares(len(query), world)
+    own = shares[rank]
+    scores = score_queries(
+        query_QD[own],
+        gallery_GD,
+        query.pids_N[own],
+        gallery.pids_N,
+        query.camids_N[own],
+        gallery.camids_N,
+        average_precision=config.evaluation.average_precision,
+    )
+    rows_R = [len(share) for share in shares]
+    whole = QueryScores(
+        **{field.name: gather_rows(getattr(scores, field.name), rows_R) for field in dataclasses.fields(scores)}
+    )
+    metrics = retrieval_metrics(summarise(whole))
+    if classes:
+        people = torch.from_numpy(gallery.pids_N > 0)
+        names = list(classes)
+        columns = [list(dataset.attributes).index(name) for name in names]
+        predictions_NA = torch.stack([classes[name].cpu() for name in names], dim=1)
+        accuracy = attribute_accuracy(
+            predictions_NA[people], torch.from_numpy(gallery.attributes_NA[:, columns])[people], names
+        )
+        metrics |= {f"eval/attributes/{name}": value for name, value in accuracy.items()}
+    return metrics
+
+
+def score_mean_colour(dataset: Dataset, config: EvaluationConfig) -> dict[str, float]:
+    """The same retrieval metrics for the mean colour of the images alone: the floor under every model."""
+    query, gallery = dataset.splits["query"], dataset.splits["gallery"]
+    query_Q3, gallery_G3 = (mean_colour_descriptor(split.gather(np.arange(len(split)))) for split in (query, gallery))
+    return retrieval_metrics(
+        evaluate_retrieval(
+            query_Q3,
+            gallery_G3,
+            query.pids_N,
+            gallery.pids_N,
+            query.camids_N,
+            gallery.camids_N,
+            average_precision=config.average_precision,
+        )
+    )
+
+
+def retrieval_metrics(result: RetrievalResult) -> dict[str, float]:
+    return {
+        **{f"eval/rank{rank}": result.cmc[rank - 1].item() for rank in (1, 5, 10)},
+        "eval/mAP": result.mAP,
+        "eval/mINP": result.mINP,
+    }
+
+
+@torch.inference_mode()
+def describe(
+    model: FGSAM, dataset: Dataset, split: str, config: RunConfig, device: torch.device, dtype: torch.dtype
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Descriptors (N, D) in fp32 and predicted classes (N,) by attribute of a split, each rank computing its share."""
+    batches = ReIDBatches(dataset, split, config.data, device=device, channels_last=config.channels_last)
+    rank, world = rank_and_world()
+    shares = _shares(len(batches), world)
+    descriptors, classes = [], []
+    for indices in np.array_split(shares[rank], max(1, -(-len(shares[rank]) // config.evaluation.batch_size))):
+        with autocast(device, dtype):
+            output = model(batches.inference(indices))
+        descriptors.append(output.descriptor_BD.float())
+        classes.append({name: logits.argmax(dim=1) for name, logits in output.attribute_logits.items()})
+    rows_R = [len(share) for share in shares]
+    return (
+        gather_rows(torch.cat(descriptors), rows_R),
+        {name: gather_rows(torch.cat([batch[name] for batch in classes]), rows_R) for name in classes[0]},
+    )
+
+
+def _shares(rows: int, world: int) -> list[NDArray[np.int64]]:
+    return np.array_split(np.arange(rows), world)

@@ -1,0 +1,52 @@
+"""One training step."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from reid.config import LossConfig
+from reid.data import PoseBatch, ReIDBatch
+from reid.losses import Objective
+from reid.training.distributed import ProcessGroupRanks, mean_over_ranks
+from reid.training.precision import autocast
+
+
+class NonFiniteLossError(ArithmeticError):
+    """A loss term became infinite or not a number; the optimiser has not moved."""
+
+    def __init__(self, terms: Mapping[str, float], place: str) -> None:
+        shown = ", ".join(f"{name} = {value:g}" for name, value in terms.items())
+        super().__init__(f"the loss is not finite at {place}: {shown}; lower the learning rate or use precision=fp32")
+
+
+def train_step(
+    model: nn.Module,
+    batch: ReIDBatch | PoseBatch,
+    *,
+    objective: Objective,
+    loss: LossConfig,
+    optimizer: torch.optim.Optimizer,
+    ranks: ProcessGroupRanks,
+    dtype: torch.dtype,
+    place: str,
+) -> dict[str, Tensor]:
+    """Forward, backward and update; returns every loss term as the whole global batch has it.
+
+    Args:
+        place: where in the run this step is, for error messages.
+
+    Raises:
+        NonFiniteLossError: on every rank at once, before the optimiser moves.
+    """
+    device = batch.images_BCHW.device
+    with autocast(device, dtype):
+        output = model(batch.images_BCHW)
+        terms = objective(output, batch, loss, ranks)
+    values = mean_over_ranks(torch.stack([term.detach().float() for term in terms.values()]))
+    if not torch.isfinite(values).all():
+        raise NonFiniteLossError(dict(zip(terms, values.tolist(), strict=True)), place)
+    optimizer.zero_grad(set_to_none=True)
+    torch.autograd.backward(torch.stack(list(terms.values())).sum())
+    optimizer.step()
+    return dict(zip(terms, values, strict=True))

@@ -1,0 +1,79 @@
+"""Where everything lies that a run writes: under one root, a local folder or a pyarrow.fs URI."""
+
+import os
+from pathlib import Path
+
+import pyarrow.fs
+
+from reid.data import Dataset, local_copy, open_dataset
+
+
+class Storage:
+    """The places under `storage`.
+
+    `sources/` rendered benchmarks, `stores/` Arrow stores, `runs/` checkpoints and results, `mlflow.db` and
+    `mlartifacts/` of the default tracking store, `outbox/` run records that MLflow has not got yet.
+    """
+
+    def __init__(self, root: str) -> None:
+        self.root = root.rstrip("/") if "://" in root else root
+        self.is_local = "://" not in root
+
+    def place(self, *names: str) -> str:
+        """A place under the root, local path or URI as the root is."""
+        return "/".join((self.root, *names))
+
+    @property
+    def scratch(self) -> Path:
+        """A local folder for what must lie on this node: the root itself where it is local."""
+        if self.is_local:
+            return Path(self.root)
+        return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "reid"
+
+    def read(self, *names: str) -> str | None:
+        """Text of a small file; None where there is none."""
+        filesystem, path = self._resolve(*names)
+        if filesystem.get_file_info(path).type is pyarrow.fs.FileType.NotFound:
+            return None
+        with filesystem.open_input_stream(path) as stream:
+            return bytes(stream.read()).decode()
+
+    def write(self, text: str, *names: str) -> None:
+        """Write a small file so that it is there whole or not at all."""
+        filesystem, path = self._resolve(*names)
+        filesystem.create_dir(path.rpartition("/")[0], recursive=True)
+        with filesystem.open_output_stream(f"{path}.partial") as stream:
+            stream.write(text.encode())
+        filesystem.move(f"{path}.partial", path)
+
+    def require_writable(self) -> None:
+        """Try to write under the root.
+
+        Raises:
+            ValueError: it cannot be written.
+        """
+        try:
+            self.scratch.mkdir(parents=True, exist_ok=True)
+            self.write("", ".writable")
+            filesystem, path = self._resolve(".writable")
+            filesystem.delete_file(path)
+        except (OSError, pyarrow.ArrowInvalid) as error:
+            raise ValueError(
+                f"storage: cannot write to {self.root} ({error}); set storage=… or REID_STORAGE to a place of yours"
+            ) from error
+
+    def _resolve(self, *names: str) -> tuple[pyarrow.fs.FileSystem, str]:
+        if self.is_local:
+            return pyarrow.fs.LocalFileSystem(), self.place(*names)
+        filesystem, path = pyarrow.fs.FileSystem.from_uri(self.place(*names))
+        return filesystem, path
+
+
+def open_store(place: str, storage: str) -> Dataset:
+    """Open an Arrow store; a remote one through this node's cache.
+
+    Args:
+        place: the store's folder or URI.
+        storage: root of the run's storage.
+    """
+    return open_dataset(local_copy(place, Storage(storage).scratch / "cache"), verify="sizes")
