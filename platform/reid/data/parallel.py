@@ -1,7 +1,7 @@
 """How independent tasks are spread over workers.
 
-Functions that produce many files take a `MapTasks`, so that the same code runs in a plain loop, over local processes, or
-on a Ray cluster (the runner passes its own implementation in).
+Functions that produce many files take a `MapTasks`, so that the same code runs in a plain loop, over local processes,
+or on a Ray cluster (the runner passes its own implementation in).
 """
 
 import multiprocessing

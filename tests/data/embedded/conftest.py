@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+
 from reid.data.embedded import SIZES, render_coco, render_market1501
 from reid.data.parallel import map_in_process
 

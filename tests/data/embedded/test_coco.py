@@ -8,10 +8,11 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
-from reid.data.embedded import SIZES, render_coco
+
+from reid.data.embedded import SIZES
+from reid.data.embedded.coco import ScenesTask, render_scenes
 from reid.data.embedded.contact_sheet import keypoint_sheet
 from reid.data.embedded.contours import mask_to_polygons, mask_to_rle
-from reid.data.parallel import map_in_processes
 
 COUNTS = {"train2017": SIZES["smoke"].coco_train_images, "val2017": SIZES["smoke"].coco_val_images}
 
@@ -89,10 +90,24 @@ def test_seen_keypoints_lie_on_the_person_and_left_is_the_person_s_left(coco: Pa
     assert np.mean(facing) > 0.9
 
 
-def test_bytes_do_not_depend_on_the_workers(coco: Path, tmp_path: Path) -> None:
-    render_coco(tmp_path / "coco", size=SIZES["smoke"], seed=0, map_tasks=map_in_processes(2))
-    for path in coco.rglob("*.j*"):
-        assert (tmp_path / "coco" / path.relative_to(coco)).read_bytes() == path.read_bytes()
+def test_bytes_depend_on_neither_order_nor_chunks(coco: Path, tmp_path: Path) -> None:
+    for split in COUNTS:
+        (tmp_path / split).mkdir()
+    for number in (35, 3, 17):
+        task = ScenesTask(root=str(tmp_path), seed=0, split="train2017", numbers=(number,))
+        (record,) = render_scenes(task)
+        name = f"train2017/{number:012d}.jpg"
+        assert (tmp_path / name).read_bytes() == (coco / name).read_bytes()
+        dataset = load(coco, "train2017")
+        stored = [dataset.anns[key] | {"id": 0} for key in dataset.getAnnIds(imgIds=[record.image["id"]])]
+        assert json.loads(json.dumps([annotation | {"id": 0} for annotation in record.annotations])) == stored
+
+
+def test_another_seed_gives_other_scenes(coco: Path, tmp_path: Path) -> None:
+    (tmp_path / "val2017").mkdir()
+    render_scenes(ScenesTask(root=str(tmp_path), seed=1, split="val2017", numbers=(1,)))
+    name = "val2017/000000000001.jpg"
+    assert (tmp_path / name).read_bytes() != (coco / name).read_bytes()
 
 
 def test_keypoint_sheet_draws_the_annotations(coco: Path) -> None:

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.io import loadmat
+
 from reid.data.embedded import SIZES, BenchmarkSize, render_market1501
 from reid.data.embedded.contact_sheet import contact_sheet
 from reid.data.embedded.market1501 import ShotsTask, render_shots
 from reid.data.embedded.plan import plan_market1501
 from reid.data.parallel import map_in_process, map_in_processes
-from scipy.io import loadmat
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+
 from reid.data.embedded.draw import Canvas, Light
 from reid.data.embedded.figure import draw_person
 from reid.data.embedded.market_attributes import FIELDS, attributes_of

@@ -4,6 +4,7 @@ from collections import defaultdict
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from reid.data.embedded.plan import GALLERY, QUERY, TRAIN, Plan, plan_market1501
 from reid.data.embedded.sizes import NUM_CAMERAS, SIZES, BenchmarkSize
 

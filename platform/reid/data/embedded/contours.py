@@ -3,51 +3,53 @@
 import numpy as np
 from numpy.typing import NDArray
 
+Vertex = tuple[int, int]  # x, y of a pixel's corner
+
 
 def mask_to_polygons(mask_HW: NDArray[np.bool_]) -> list[list[float]]:
     """Outer outlines [x0, y0, x1, y1, …] of a mask's regions, in pixels; corners only. Holes are filled.
 
-    Boundary edges run clockwise (in image coordinates) around the mask; each is followed until the loop closes.
+    The straight boundary edges run clockwise (in image coordinates) around the mask; each is followed until its loop
+    closes.
     """
     padded = np.pad(mask_HW, 1).astype(np.int8)
-    following: dict[tuple[int, int], list[tuple[int, int]]] = {}
-    down, right = np.diff(padded, axis=0), np.diff(padded, axis=1)
-    for y, x in np.argwhere(down).tolist():  # top edges go right, bottom edges go left
-        a, b = (x - 1, y), (x, y)
-        start, end = (a, b) if down[y, x] > 0 else (b, a)
+    following: dict[Vertex, list[Vertex]] = {}
+    for y, left, right, sign in _straight_edges(np.diff(padded, axis=0)[:, 1:-1]):  # tops go right, bottoms left
+        start, end = ((left, y), (right, y)) if sign > 0 else ((right, y), (left, y))
         following.setdefault(start, []).append(end)
-    for y, x in np.argwhere(right).tolist():  # left edges go up, right edges go down
-        a, b = (x, y), (x, y - 1)
-        start, end = (a, b) if right[y, x] > 0 else (b, a)
+    for x, top, bottom, sign in _straight_edges(np.diff(padded, axis=1)[1:-1].T):  # left sides go up, right sides down
+        start, end = ((x, bottom), (x, top)) if sign > 0 else ((x, top), (x, bottom))
         following.setdefault(start, []).append(end)
-    polygons = []
+    loops = []
     while following:
-        first = point = next(iter(following))
-        loop: list[tuple[int, int]] = []
-        while True:
-            ends = following[point]
-            after = ends.pop()
-            if not ends:
-                del following[point]
-            loop.append(point)
-            point = after
-            if point == first:
-                break
-        corners_P2 = _corners(np.array(loop))
-        if _signed_area(corners_P2) > 0:
-            polygons.append([float(value) for value in corners_P2.ravel()])
-    return polygons
+        loops.append(_follow(following, next(iter(following))))
+    return [[float(value) for vertex in loop for value in vertex] for loop in loops if _signed_area(loop) > 0]
 
 
-def _corners(loop_P2: NDArray[np.int64]) -> NDArray[np.int64]:
-    steps_P2 = np.diff(loop_P2, axis=0, append=loop_P2[:1])
-    corners: NDArray[np.int64] = loop_P2[(steps_P2 != np.roll(steps_P2, 1, axis=0)).any(axis=1)]
-    return corners
+def _straight_edges(steps_LP: NDArray[np.int8]) -> list[list[int]]:
+    """Maximal runs of equal non-zero steps along each line: [line, first, past the last, step]."""
+    changes = np.diff(steps_LP, axis=1, prepend=0, append=0) != 0
+    first, last = (np.argwhere(ends & (steps_LP != 0)) for ends in (changes[:, :-1], changes[:, 1:]))
+    steps = steps_LP[first[:, 0], first[:, 1]]
+    runs: list[list[int]] = np.column_stack([first, last[:, 1] + 1, steps]).tolist()
+    return runs
 
 
-def _signed_area(corners_P2: NDArray[np.int64]) -> float:
+def _follow(following: dict[Vertex, list[Vertex]], start: Vertex) -> list[Vertex]:
+    """Takes one closed loop out of the edges."""
+    loop, vertex = [start], following[start].pop()
+    while vertex != start:
+        loop.append(vertex)
+        vertex = following[vertex].pop()
+    for passed in loop:
+        if passed in following and not following[passed]:
+            del following[passed]
+    return loop
+
+
+def _signed_area(loop: list[Vertex]) -> float:
     """Positive for outlines, negative for holes."""
-    x, y = corners_P2.T
+    x, y = np.array(loop).T
     return float(0.5 * np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y))
 
 

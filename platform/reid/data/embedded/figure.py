@@ -1,4 +1,7 @@
-"""Draws one person: body, clothing and belongings as capsules around the skeleton."""
+"""Draws one person: body, clothing and belongings as capsules around the skeleton.
+
+All lengths are shares of the stature, times the girth where a stouter person has more of it.
+"""
 
 from dataclasses import dataclass
 
@@ -7,7 +10,7 @@ import numpy as np
 from reid.data.embedded.draw import Canvas, Floats, Paint, Wrap
 from reid.data.embedded.people import LONG_HAIR, Person
 from reid.data.embedded.skeleton import SIDES, Joints, Point, Pose, View, bend
-from reid.data.embedded.textiles import PATTERN_MASKS, face, rgb, shade_of, where
+from reid.data.embedded.textiles import PATTERN_MASKS, face, rgb, shade_of, side_seam, where
 
 BACK = np.array([0.0, 0.0, -1.0])
 UP = np.array([0.0, 1.0, 0.0])
@@ -144,21 +147,18 @@ def _draw_legs(figure: Figure) -> None:
     person, joints = figure.person, figure.joints
     girth = person.height * (0.55 + 0.45 * person.girth)
     trousers = person.lower == "trousers"
-    cloth = 0.008 * girth if trousers else 0.0
-    skin = rgb(person.skin)
-    covered: Paint = _lower_shade(person)
+    ease = 0.008 * girth if trousers else 0.0
+    skin, cloth = rgb(person.skin), _lower_shade(person)
     shoe = shade_of(person.shoe_colour)
     for side, sign in SIDES.items():
-        fabric = covered
-        if person.side_stripe:
-            fabric = where(lambda a, f, s=sign: np.abs(a - s * 1.57) < 0.5, shade_of(person.upper_accent), covered)  # type: ignore[misc]
+        fabric = where(side_seam(sign), shade_of(person.upper_accent), cloth) if person.side_stripe else cloth
         thigh = fabric if trousers else skin
         shin = fabric if trousers and person.long_lower else skin
-        shin_cloth = cloth if person.long_lower else 0.0
+        shin_ease = ease if person.long_lower else 0.0
         hip, knee, ankle, toe = (joints[f"{side}_{name}"] for name in ("hip", "knee", "ankle", "toe"))
-        sizes = [(radius * girth + extra,) * 2 for radius, extra in ((0.05, cloth), (0.034, cloth))]
+        sizes = [(radius * girth + extra,) * 2 for radius, extra in ((0.05, ease), (0.034, ease))]
         figure.column(hip, knee, sizes[0], sizes[1], thigh)
-        shin_sizes = [(radius * girth + shin_cloth,) * 2 for radius in (0.034, 0.023)]
+        shin_sizes = [(radius * girth + shin_ease,) * 2 for radius in (0.034, 0.023)]
         figure.column(knee, ankle, shin_sizes[0], shin_sizes[1], shin)
         figure.column(ankle - 0.016 * girth * UP, toe, (0.029 * girth,) * 2, (0.023 * girth,) * 2, shoe)
 
@@ -175,11 +175,11 @@ def _draw_arms(figure: Figure) -> None:
     skin = rgb(person.skin)
     upper = sleeve if person.long_sleeves else where(lambda a, f: f > 0.62, skin, sleeve)
     lower = base if person.long_sleeves else skin
-    cloth = 0.005 * girth if person.long_sleeves else 0.0
+    ease = 0.005 * girth if person.long_sleeves else 0.0
     for side in SIDES:
         shoulder, elbow, wrist, hand = (joints[f"{side}_{name}"] for name in ("shoulder", "elbow", "wrist", "hand"))
-        figure.column(shoulder, elbow, (0.034 * girth + cloth,) * 2, (0.027 * girth + cloth,) * 2, upper)
-        figure.column(elbow, wrist, (0.027 * girth + cloth,) * 2, (0.019 * girth + cloth,) * 2, lower)
+        figure.column(shoulder, elbow, (0.034 * girth + ease,) * 2, (0.027 * girth + ease,) * 2, upper)
+        figure.column(elbow, wrist, (0.027 * girth + ease,) * 2, (0.019 * girth + ease,) * 2, lower)
         figure.column(wrist, hand, (0.021 * girth,) * 2, (0.018 * girth,) * 2, skin)
 
 

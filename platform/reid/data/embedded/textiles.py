@@ -23,6 +23,7 @@ PATTERN_MASKS: dict[str, Place] = {  # where the accent colour is seen
     "yoke": lambda azimuth, fall: fall < 0.27,
     "halves": lambda azimuth, fall: fall < 0.5,
 }
+SEAM_HALF_WIDTH = 0.5  # radians
 TWO_COLOURED = frozenset({"checks", "halves"})  # neither colour dominates
 
 
@@ -45,6 +46,11 @@ def where(place: Place, inside: Floats, outside: Paint) -> Paint:
         return np.where(place(azimuth, fall)[:, None], inside, rest)
 
     return paint
+
+
+def side_seam(side: float) -> Place:
+    """A stripe along the outside of a leg; `side` is 1 for the left one and -1 for the right one."""
+    return lambda azimuth, fall: np.abs(azimuth - side * np.pi / 2) < SEAM_HALF_WIDTH
 
 
 def face(*, skin: Floats, hair: Floats, bald: bool, beard: bool, glasses: bool, hairline: float = 0.3) -> Paint:
