@@ -40,11 +40,19 @@ class Trunk(nn.Sequential):
         if name not in trunk_names():
             raise ValueError(f"invalid trunk '{name}', expected one of {', '.join(trunk_names())}")
         super().__init__(_without_head(name))
-        self.channels = _count_channels(name)
+        self.channels = self._count_channels()
         if last_stride == 1:
             self._widen(name)
         if weights is not None:
             load_pretrained(self, read_weights(weights, name), weights, ignore=_HEADS)
+
+    def _count_channels(self) -> int:
+        probe = torch.zeros(1, 3, 64, 64, device=next(self.parameters()).device)
+        self.eval()
+        with torch.no_grad():
+            channels = int(self(probe).shape[1])
+        self.train()
+        return channels
 
     def _widen(self, name: str) -> None:
         if not isinstance(last := getattr(self, "layer4", None), nn.Sequential):
@@ -60,9 +68,3 @@ def _without_head(name: str) -> "OrderedDict[str, nn.Module]":
     if name.startswith("densenet"):
         children["relu"] = nn.ReLU()  # applied in its forward(), so no child
     return children
-
-
-def _count_channels(name: str) -> int:
-    with torch.device("meta"):
-        probe = nn.Sequential(_without_head(name)).eval()
-        return int(probe(torch.zeros(1, 3, 64, 64)).shape[1])
