@@ -55,14 +55,16 @@ class PartFusion(nn.Module):
 
     def __init__(self, pose_channels: Sequence[int], trunk_channels: int, sketch_dim: int, seed: int) -> None:
         super().__init__()
-        self.pose_channels = list(pose_channels)
+        self.register_buffer("pose_channels", torch.tensor(pose_channels), persistent=False)
         self.mix = nn.Linear(len(pose_channels), len(pose_channels))
         self.pooling = CompactBilinearPooling(trunk_channels, len(pose_channels), sketch_dim, seed)
+
+    pose_channels: Tensor
 
     def forward(self, sum_BC: Tensor, product_BCJ: Tensor) -> Tensor:
         """Returns fused_BD of unit length."""
         with torch.autocast(sum_BC.device.type, enabled=False):
-            mixed_BCK = product_BCJ[:, :, self.pose_channels] @ self.mix.weight.T
+            mixed_BCK = product_BCJ.index_select(2, self.pose_channels) @ self.mix.weight.T
             return self.pooling.fuse(mixed_BCK + sum_BC[:, :, None] * self.mix.bias)
 
 

@@ -80,7 +80,7 @@ class CompactBilinearPooling(nn.Module):
     def sketch(self, product_BCJ: Tensor) -> Tensor:
         """The tensor sketch itself, before square root and normalisation: sketch_BD."""
         bins_CJ = (self.bins_a[:, None] + self.bins_b) % self.sketch_dim
-        signed_BCJ = product_BCJ * (self.signs_a[:, None] * self.signs_b)
+        signed_BCJ = product_BCJ * (self.signs_a[:, None] * self.signs_b).to(product_BCJ.dtype)
         batch = len(product_BCJ)
         empty_BD = signed_BCJ.new_zeros(batch, self.sketch_dim)
         return empty_BD.scatter_add(1, bins_CJ.flatten().expand(batch, -1), signed_BCJ.flatten(1))

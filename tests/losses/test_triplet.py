@@ -1,0 +1,133 @@
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from reid.losses import FocalTripletLoss, focal_triplet
+
+MINING = ("batch_all", "batch_hard")
+KINDS = ("focal", "plain")
+LABELS = {
+    "balanced": [0, 0, 0, 1, 1, 1],
+    "uneven": [3, 1, 3, 2, 3, 1],
+    "one_pair": [0, 1, 2, 2, 4, 5],
+}
+WITHOUT_TRIPLET = {"no_positive": [0, 1, 2, 3], "no_negative": [7, 7, 7, 7], "single": [0]}
+
+
+def _embeddings(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0), dtype=dtype)
+
+
+def _one_triplet(d_ap: float, d_an: float, alpha: float, beta: float, gamma: float, kind: str) -> float:
+    hinge = max(d_ap - d_an + alpha, 0.0)
+    if kind == "plain":
+        return hinge
+    return max(d_ap - d_an + 1, 1.0) ** gamma * hinge + max(d_ap - beta, 0.0)
+
+
+def _by_loops(
+    embeddings: Tensor,
+    labels: list[int],
+    mining: str,
+    kind: str,
+    alpha: float = 0.5,
+    beta: float = 0.01,
+    gamma: float = 2,
+) -> float:
+    unit = [[x / math.hypot(*row) for x in row] for row in embeddings.tolist()]
+    losses = []
+    everyone = range(len(labels))
+    for a in everyone:
+        positives = [math.dist(unit[a], unit[p]) for p in everyone if p != a and labels[p] == labels[a]]
+        negatives = [math.dist(unit[a], unit[n]) for n in everyone if labels[n] != labels[a]]
+        if mining == "batch_hard" and positives and negatives:
+            positives, negatives = [max(positives)], [min(negatives)]
+        losses += [_one_triplet(ap, an, alpha, beta, gamma, kind) for ap in positives for an in negatives]
+    return sum(losses) / len(losses)
+
+
+@pytest.mark.parametrize("mining", MINING)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("labels", LABELS.values(), ids=LABELS)
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-6), (torch.bfloat16, 1e-6)]
+)
+def test_equals_the_loops(mining: str, kind: str, labels: list[int], dtype: torch.dtype, tolerance: float) -> None:
+    embeddings = _embeddings(len(labels), 8, dtype=torch.float64).to(dtype)
+    loss = FocalTripletLoss(0.5, 0.01, 2.0, mining, kind)(embeddings, torch.tensor(labels))
+    assert loss.shape == ()
+    assert loss.dtype == torch.promote_types(dtype, torch.float32)
+    assert loss.item() == pytest.approx(_by_loops(embeddings.double(), labels, mining, kind), abs=tolerance)
+
+
+@pytest.mark.parametrize(("alpha", "beta", "gamma"), [(0.0, 0.0, 0.0), (0.3, 0.02, 0.5), (1.5, 1.0, 4.0)])
+def test_equals_the_loops_at_other_settings(alpha: float, beta: float, gamma: float) -> None:
+    embeddings, labels = _embeddings(6, 4), LABELS["uneven"]
+    loss = FocalTripletLoss(alpha, beta, gamma)(embeddings, torch.tensor(labels))
+    assert loss.item() == pytest.approx(_by_loops(embeddings, labels, "batch_all", "focal", alpha, beta, gamma))
+
+
+@pytest.mark.parametrize("mining", MINING)
+def test_branches_are_computed_as_each_alone(mining: str) -> None:
+    labels = torch.tensor(LABELS["uneven"])
+    short, long = _embeddings(6, 3), _embeddings(6, 5) + 1
+    loss = FocalTripletLoss(mining=mining)
+    together = loss(torch.stack((torch.nn.functional.pad(short, (0, 2)), long)), labels)
+    torch.testing.assert_close(together, torch.stack((loss(short, labels), loss(long, labels))))
+
+
+@pytest.mark.parametrize("mining", MINING)
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients(mining: str, kind: str) -> None:
+    loss = FocalTripletLoss(mining=mining, kind=kind)
+    labels = torch.tensor(LABELS["uneven"])
+    assert torch.autograd.gradcheck(lambda x: loss(x, labels), _embeddings(2, 6, 4).requires_grad_())
+
+
+@pytest.mark.parametrize("mining", MINING)
+@pytest.mark.parametrize("labels", WITHOUT_TRIPLET.values(), ids=WITHOUT_TRIPLET)
+def test_without_a_triplet_it_is_an_attached_zero(mining: str, labels: list[int]) -> None:
+    embeddings = _embeddings(2, len(labels), 4).requires_grad_()
+    loss = FocalTripletLoss(mining=mining)(embeddings, torch.tensor(labels))
+    assert loss.tolist() == [0, 0]
+    loss.sum().backward()
+    assert torch.equal(embeddings.grad, torch.zeros_like(embeddings))
+
+
+@pytest.mark.parametrize("mining", MINING)
+def test_identical_embeddings_have_a_finite_gradient(mining: str) -> None:
+    embeddings = torch.ones(4, 3, requires_grad=True)
+    loss = FocalTripletLoss(mining=mining)(embeddings, torch.tensor([0, 0, 1, 1]))
+    assert loss.item() == 0.5
+    loss.backward()
+    assert torch.equal(embeddings.grad, torch.zeros(4, 3))
+
+
+def test_per_triplet_values_by_hand() -> None:
+    d_ap, d_an = torch.tensor([0.2, 1.0, 0.005]), torch.tensor([1.0, 0.6, 0.3])
+    expected = [0 + 0.19, 1.4**2 * 0.9 + 0.99, 1 * (0.005 - 0.3 + 0.5) + 0]
+    torch.testing.assert_close(focal_triplet(d_ap, d_an, 0.5, 0.01, 2.0), torch.tensor(expected))
+
+
+def test_the_focal_weight_is_part_of_the_graph() -> None:
+    d_ap = torch.tensor(1.0, requires_grad=True)
+    focal_triplet(d_ap, torch.tensor(0.6), 0.5, 0.01, 2.0).backward()
+    assert d_ap.grad.item() == pytest.approx(2 * 1.4 * 0.9 + 1.4**2 + 1)
+
+
+@pytest.mark.parametrize("mining", MINING)
+def test_autocast_does_not_reach_it(mining: str) -> None:
+    embeddings, labels = _embeddings(6, 8, dtype=torch.float32), torch.tensor(LABELS["uneven"])
+    loss = FocalTripletLoss(mining=mining)
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = loss(embeddings, labels)
+    assert torch.equal(inside, loss(embeddings, labels))
+
+
+def test_unknown_names_list_the_known() -> None:
+    with pytest.raises(ValueError, match="invalid mining 'semi_hard', expected one of batch_all, batch_hard"):
+        FocalTripletLoss(mining="semi_hard")
+    with pytest.raises(ValueError, match="invalid kind 'soft', expected one of focal, plain"):
+        FocalTripletLoss(kind="soft")
