@@ -1,7 +1,11 @@
 #!/usr/bin/env python3
 """Trains every phase of FGSAM, scores each and records all in MLflow."""
 
-import source  # noqa: F401 - first: the submitted tree goes before any installed package
+import sys
+from pathlib import Path
+
+# what runs is the tree that was submitted, whatever version is installed
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "platform"))
 
 from reid.jobs.pipeline import main
 

@@ -1,5 +1,6 @@
 """Makes the Arrow stores that a run trains on: renders the embedded benchmark if need be, prepares, verifies."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from reid.config import RunConfig
 from reid.data import DataError, Dataset, open_dataset, plan_digest, prepare
 from reid.data.embedded import SIZES, render_coco, render_market1501
-from reid.data.parallel import MapTasks, map_in_processes
+from reid.data.parallel import MapTasks, map_in_process, map_in_processes
 from reid.training.cluster import map_on_cluster
 from reid.training.storage import Storage
 
@@ -33,14 +34,13 @@ class PreparedData:
         return place
 
 
-def prepare_data(config: RunConfig, storage: Storage, map_tasks: MapTasks = map_on_cluster) -> PreparedData:
+def prepare_data(config: RunConfig, storage: Storage) -> PreparedData:
     """Prepare everything the configured phases read; what was prepared before is opened and verified.
 
     Raises:
         DataError: a source is missing or wrong.
     """
-    if not storage.is_local:
-        map_tasks = map_in_processes(2)  # parts are written on this node, then copied to the storage
+    map_tasks = _map_tasks(config, storage)
     needs_pose = any(phase.stage == "pose" for phase in config.phases.values())
     reid_source, pose_source = _sources(config, storage, needs_pose, map_tasks)
     reid = _store(config, storage, config.data.name, reid_source, map_tasks)
@@ -95,6 +95,14 @@ def _store(config: RunConfig, storage: Storage, name: str, source: Path, map_tas
     if storage.read("stores", folder, "manifest.json") is None:
         pyarrow.fs.copy_files(str(local), remote)
     return remote
+
+
+def _map_tasks(config: RunConfig, storage: Storage) -> MapTasks:
+    if config.scaling.num_workers == 0:
+        return map_in_process
+    if not storage.is_local:  # files are written on this node, then copied to the storage
+        return map_in_processes(os.cpu_count() or 1)
+    return map_on_cluster
 
 
 def _counts(dataset: Dataset) -> str:

@@ -19,7 +19,7 @@ from reid.jobs.data import PreparedData, prepare_data
 from reid.jobs.records import EpochRecorder, dataset_input, parent_record, phase_record, recorder, with_history
 from reid.jobs.runs import Run, claim_run
 from reid.tracking import Measurement, Recorder, RunRecord
-from reid.training.checkpoint import PhaseState, load_state
+from reid.training.checkpoint import load_state
 from reid.training.cluster import connect, require_placeable
 from reid.training.loop import PhaseJob
 from reid.training.runner import fit
@@ -49,8 +49,9 @@ def run_pipeline(config: RunConfig) -> Scores:
     storage = Storage(config.storage)
     storage.require_writable()
     runs = recorder(config, storage, os.environ.get("MLFLOW_TRACKING_URI"))
-    connect()
-    require_placeable(config.scaling)
+    if config.scaling.num_workers:
+        connect()
+        require_placeable(config.scaling)
     data = prepare_data(config, storage)
     datasets = {place: open_store(place, config.storage) for place in (data.reid, data.pose) if place is not None}
     with claim_run(storage, config, tuple(dataset.digest for dataset in datasets.values())) as run:
@@ -63,7 +64,7 @@ def _train(config: RunConfig, run: Run, data: PreparedData, datasets: dict[str, 
     inputs = tuple(dataset_input(dataset, place) for place, dataset in datasets.items())
     parent = parent_record(run.key, "pipeline", config, inputs)
     runs.put(parent)
-    scores = {MEAN_COLOUR: score_mean_colour(datasets[data.reid], config.evaluation)}
+    scores = {MEAN_COLOUR: _scores(score_mean_colour(datasets[data.reid], config.evaluation))}
     try:
         for phase, settings in config.phases.items():
             store = data.store_of(settings.stage)
@@ -75,7 +76,7 @@ def _train(config: RunConfig, run: Run, data: PreparedData, datasets: dict[str, 
             state = load_state(finished[phase])
             runs.put(dataclasses.replace(with_history(record, state), status="FINISHED", checkpoint=finished[phase]))
             if settings.stage != "pose":
-                scores[phase] = _scores(state)
+                scores[phase] = _scores(state.history[-1].metrics)
     except BaseException:
         runs.put(dataclasses.replace(parent, status="FAILED"))
         raise
@@ -95,8 +96,7 @@ def _train_phase(job: PhaseJob, run: Run, runs: Recorder, record: RunRecord) -> 
         raise
 
 
-def _scores(state: PhaseState) -> dict[str, float]:
-    metrics = state.history[-1].metrics
+def _scores(metrics: dict[str, float]) -> dict[str, float]:
     return {name: metrics[f"eval/{name}"] for name in COLUMNS}
 
 

@@ -37,7 +37,7 @@ def connect() -> None:
         # A token for this cluster alone: Ray would leave one in the home directory that other users can read, and that
         # changes how clusters started later behave.
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-        ray.init(address="local", runtime_env=runtime_env, logging_level="warning", include_dashboard=False)
+        ray.init(address="local", runtime_env=runtime_env, logging_level="warning")
 
 
 def map_on_cluster(function: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:

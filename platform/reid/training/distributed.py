@@ -4,11 +4,11 @@ Legend: B rows of this rank, G rows of all ranks.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_gather
 
 
 def rank_and_world() -> tuple[int, int]:
@@ -31,9 +31,8 @@ class ProcessGroupRanks:
         """Rows of all ranks in rank order, with gradients to every rank: (B, ...) → (G, ...)."""
         if self.world_size == 1:
             return local
-        padded = _pad_rows(local, max(self._rows_R))
-        gathered = all_gather(padded)  # type: ignore[no-untyped-call]
-        return torch.cat([rows[:n] for rows, n in zip(gathered, self._rows_R, strict=True)])
+        gathered: Tensor = _GatherRows.apply(local, self._rows_R)  # type: ignore[no-untyped-call]
+        return gathered
 
     def total(self, count: Tensor) -> Tensor:
         """Sum of a count over all ranks, without gradient."""
@@ -41,6 +40,21 @@ class ProcessGroupRanks:
         if self.world_size > 1:
             dist.all_reduce(count)
         return count
+
+
+class _GatherRows(torch.autograd.Function):
+    """`gather_rows` whose backward gives each rank the sum of all ranks' gradients for its rows."""
+
+    @staticmethod
+    def forward(ctx: Any, local: Tensor, rows_R: tuple[int, ...]) -> Tensor:
+        ctx.rows_R = rows_R
+        return gather_rows(local, rows_R)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        gradient = gradient.contiguous().clone()
+        dist.all_reduce(gradient)
+        return gradient.split(ctx.rows_R)[dist.get_rank()], None
 
 
 def gather_rows(local: Tensor, rows_R: Sequence[int]) -> Tensor:

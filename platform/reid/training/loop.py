@@ -7,7 +7,7 @@ import dataclasses
 import hashlib
 import logging
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -85,8 +85,9 @@ def run_phase(job: PhaseJob, *, device: torch.device, report: Report, resume_fro
     elif job.start_from:
         carried = carry_over(model, [load_weights(place) for place in job.start_from])
         if rank == 0:
-            logger.info("%s: %s", job.phase, carried)
-    trained = DistributedDataParallel(model, broadcast_buffers=False) if world > 1 else model
+            for what in ("carried", "new", "dropped"):
+                logger.info("%s: %s weights: %s", job.phase, what, _by_module(getattr(carried, what)))
+    trained = DistributedDataParallel(model, forward_sync_buffers=False) if world > 1 else model
 
     for epoch in range(len(history), settings.epochs):
         torch.manual_seed(derive_seed(config.seed, job.phase, epoch, rank))
@@ -162,6 +163,12 @@ def _global_batches(job: PhaseJob, dataset: Dataset, epoch: int) -> NDArray[np.i
         return shuffled_batches(len(train), settings.batch_size, seed, epoch)
     identities = settings.batch_size // settings.images_per_identity
     return balanced_batches(train.pids_N, identities, settings.images_per_identity, seed, epoch)
+
+
+def _by_module(names: tuple[str, ...]) -> str:
+    """Names of weights, counted by the two leading modules."""
+    counts = Counter(".".join(name.split(".")[:2]) for name in names)
+    return ", ".join(f"{module} ({count})" for module, count in counts.items()) or "none"
 
 
 def _is_scored(config: RunConfig, settings: PhaseConfig, epoch: int) -> bool:

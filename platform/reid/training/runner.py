@@ -1,5 +1,6 @@
 """Runs one phase on Ray Train."""
 
+import logging
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -80,6 +81,7 @@ class Stopped:
 
 
 def _train_worker(config: dict[str, Any]) -> Stopped | None:
+    logging.getLogger("ray.train").setLevel(logging.WARNING)  # it prints every report in full
     latest = ray.train.get_checkpoint()
 
     def report(state: PhaseState, save: Save) -> None:

@@ -16,6 +16,7 @@ from reid.evaluation import (
     QueryScores,
     RetrievalResult,
     attribute_accuracy,
+    evaluate_retrieval,
     mean_colour_descriptor,
     score_queries,
     summarise,
