@@ -6,7 +6,7 @@ from reid.data.errors import DataError
 from reid.data.loading import PoseBatches, ReIDBatches
 from reid.data.manifests import Attribute, Manifest, load_manifest
 from reid.data.parallel import MapTasks, map_in_process, map_in_processes
-from reid.data.prepare import plan_digest, prepare
+from reid.data.preparation import plan_digest, prepare
 from reid.data.remote import local_copy
 from reid.data.sampler import balanced_batches, rank_slice, shuffled_batches
 

@@ -8,6 +8,7 @@ Legend: N images of a split, B images of a batch, H × W stored pixels, A attrib
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,15 +17,12 @@ import pyarrow as pa
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
-from torchvision.io import ImageReadMode, decode_image, decode_jpeg
-from torchvision.transforms.v2 import functional as F
 
 from reid.data.errors import DataError
 from reid.data.manifests import Attribute
-from reid.data.shards import encoded, map_shard, numeric, sha256_of
+from reid.data.pixels import load, resized
+from reid.data.shards import map_shard, numeric, sha256_of
 from reid.data.store import StoredSplit, StoreManifest, read_manifest
-
-JPEG_MAGIC = (0xFF, 0xD8)
 
 
 class Split:
@@ -107,35 +105,23 @@ class Split:
 
     def _gather(self, views: list[NDArray[Any]], indices: ArrayLike) -> Tensor:
         shards, rows = self._locate(indices)
-        out = torch.empty((len(rows), *views[0].shape[1:]), dtype=torch.from_numpy(views[0][:0].copy()).dtype)
+        gathered = np.empty((len(rows), *views[0].shape[1:]), views[0].dtype)
         for shard in np.unique(shards):
             here = np.flatnonzero(shards == shard)
             if len(here) == len(rows):  # the usual case: copied once
-                np.take(views[shard], rows, axis=0, out=out.numpy(), mode="clip")
+                np.take(views[shard], rows, axis=0, out=gathered, mode="clip")
             else:
-                out.numpy()[here] = views[shard][rows[here]]
-        return out
+                gathered[here] = views[shard][rows[here]]
+        return torch.from_numpy(gathered)
 
     def _decode(self, indices: ArrayLike) -> Tensor:
         shards, rows = self._locate(indices)
         columns = [batch.column("image") for batch in self._batches]
-        contents = [
-            torch.from_numpy(encoded(columns[shard], row).copy())
-            for shard, row in zip(shards.tolist(), rows.tolist(), strict=True)
-        ]
-        size = [self._manifest.height, self._manifest.width]
-        images = _decode_all(contents)
-        fitting = [
-            image if list(image.shape[1:]) == size else F.resize(image, size, antialias=True) for image in images
-        ]
-        return torch.stack(fitting).permute(0, 2, 3, 1).contiguous()
-
-
-def _decode_all(contents: list[Tensor]) -> list[Tensor]:
-    """Decode JPEG and PNG files to uint8 RGB images 3 × H × W."""
-    if all(tuple(content[:2].tolist()) == JPEG_MAGIC for content in contents):
-        return list(decode_jpeg(contents, mode=ImageReadMode.RGB))
-    return [decode_image(content, mode=ImageReadMode.RGB) for content in contents]
+        decoded = np.empty((len(rows), self._manifest.height, self._manifest.width, 3), np.uint8)
+        for image, shard, row in zip(decoded, shards.tolist(), rows.tolist(), strict=True):
+            file = BytesIO(columns[shard][row].as_buffer())
+            image[:] = np.asarray(resized(load(file), (self._manifest.height, self._manifest.width)))
+        return torch.from_numpy(decoded)
 
 
 class Dataset:

@@ -1,4 +1,4 @@
-"""Source images to stored images; the one place that touches pixels one image at a time."""
+"""Encoded images to pixels; the one place that touches images one at a time."""
 
 import io
 from pathlib import Path
@@ -19,19 +19,19 @@ class UnreadableImageError(Exception):
     """An image that is missing, cut short or no image at all."""
 
 
-def load(path: Path) -> Image.Image:
+def load(file: Path | io.BytesIO) -> Image.Image:
     """Decode a whole image as RGB.
 
     Raises:
         UnreadableImageError: with the reason.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(file) as image:
             return image.convert("RGB")
     except UnidentifiedImageError:
-        raise UnreadableImageError(f"{path} is no image") from None
+        raise UnreadableImageError(f"{file} is no image") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UnreadableImageError(f"{path} cannot be decoded: {error}") from error
+        raise UnreadableImageError(f"{file} cannot be decoded: {error}") from error
 
 
 def resized(image: Image.Image, image_size: tuple[int, int], box: Box | None = None) -> Image.Image:

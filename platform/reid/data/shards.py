@@ -5,7 +5,7 @@ fixed-shape tensors. Lists hold bytes or text.
 """
 
 import hashlib
-import os
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+
+PARTIAL = ".partial"
+"""Suffix of a file that is still being written."""
 
 Columns = Mapping[str, NDArray[Any] | list[bytes] | list[str]]
 
@@ -23,7 +26,7 @@ def write_shard(path: Path, columns: Columns) -> None:
 
 
 def write_batch(path: Path, batch: pa.RecordBatch) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}{PARTIAL}")
     with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
         writer.write_batch(batch)
     temporary.replace(path)
@@ -54,13 +57,6 @@ def numeric(column: pa.Array) -> NDArray[Any]:
     if pa.types.is_fixed_size_list(column.type):
         return np.asarray(column.flatten().to_numpy(zero_copy_only=True)).reshape(len(column), column.type.list_size)
     return np.asarray(column.to_numpy(zero_copy_only=True))
-
-
-def encoded(column: pa.Array, row: int) -> NDArray[np.uint8]:
-    """A read-only view of one row's bytes."""
-    _, offsets, data = column.buffers()
-    start, end = np.frombuffer(offsets, np.int32, count=2, offset=4 * (column.offset + row))
-    return np.frombuffer(data, np.uint8, count=end - start, offset=start)
 
 
 def sha256_of(path: Path) -> str:

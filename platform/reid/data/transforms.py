@@ -106,7 +106,7 @@ def augment(images_BHWC: Tensor, draws: Draws, config: AugmentationConfig, image
         images_BCHW = (contrasted_BCHW * draws.gain_BC[:, :, None, None]).clamp(0, 1)
     images_BCHW = _standardised(images_BCHW)
     if config.erase:
-        images_BCHW = images_BCHW.masked_fill(_rectangles(draws.erase_B4, image_size)[:, None], 0.0)
+        images_BCHW.masked_fill_(_rectangles(draws.erase_B4, image_size)[:, None], 0.0)
     return images_BCHW
 
 

@@ -1,6 +1,7 @@
 """Market-1501 in its original folders."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,14 +25,16 @@ def read_market1501(source: Path, manifest: Manifest, image_size: tuple[int, int
         DataError: folders, images or annotations are missing or contradict each other.
     """
     require_folders(source, FOLDERS.values(), manifest.title)
-    attributes = _attributes(source, manifest)
-    splits = {
-        split: _read_split(source, folder, manifest, attributes["train" if split == "train" else "test"])
-        for split, folder in FOLDERS.items()
-    }
+    splits = {split: _read_split(source, folder, manifest) for split, folder in FOLDERS.items()}
     check_identities(splits, source)
     check_counts(manifest, splits, source)
-    return splits
+    annotated = _attributes(source, manifest)
+    return {
+        split: replace(
+            records, attributes_NA=annotated["train" if split == "train" else "test"].of_images(records.pids_N)
+        )
+        for split, records in splits.items()
+    }
 
 
 def _attributes(source: Path, manifest: Manifest) -> dict[str, IdentityAttributes]:
@@ -44,7 +47,7 @@ def _attributes(source: Path, manifest: Manifest) -> dict[str, IdentityAttribute
     )
 
 
-def _read_split(source: Path, folder: str, manifest: Manifest, attributes: IdentityAttributes) -> Records:
+def _read_split(source: Path, folder: str, manifest: Manifest) -> Records:
     assert manifest.file_name is not None
     names = sorted(path.name for path in (source / folder).iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
     if not names:
@@ -67,5 +70,5 @@ def _read_split(source: Path, folder: str, manifest: Manifest, attributes: Ident
         names=tuple(names[row] for row in kept),
         pids_N=found[kept, 0],
         camids_N=found[kept, 1],
-        attributes_NA=attributes.of_images(found[kept, 0]),
+        attributes_NA=np.empty((len(kept), 0), np.int8),
     )

@@ -21,6 +21,7 @@ from reid.data.parallel import MapTasks, map_in_process
 from reid.data.parts import Merge, Part, write_merged, write_part
 from reid.data.readers import READERS, Records
 from reid.data.readers.checks import some_of
+from reid.data.shards import PARTIAL
 from reid.data.store import MANIFEST, SCHEMA_VERSION, Encoding, Shard, StoredSplit, StoreManifest, content_digest
 
 PART_ROWS = 512
@@ -209,7 +210,7 @@ def _store_manifest(
 
 
 def _finish(destination: Path, manifest: StoreManifest) -> None:
-    temporary = destination / f"{MANIFEST}.partial"
+    temporary = destination / f"{MANIFEST}{PARTIAL}"
     temporary.write_text(manifest.model_dump_json(indent=1))
     temporary.replace(destination / MANIFEST)
 
@@ -222,5 +223,6 @@ def _open(destination: Path, plan: str) -> Dataset:
             "or choose another destination"
         )
     shutil.rmtree(destination / PARTS, ignore_errors=True)
-    (destination / PLAN).unlink(missing_ok=True)
+    for leftover in (destination / PLAN, *destination.glob(f"*{PARTIAL}")):
+        leftover.unlink(missing_ok=True)
     return dataset

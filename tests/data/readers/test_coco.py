@@ -1,0 +1,159 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from reid.config.body import JOINTS
+from reid.data import DataError, load_manifest
+from reid.data.readers import READERS, Records
+
+SIZE = (128, 64)
+Person = Callable[..., dict[str, Any]]
+MakeCoco = Callable[..., Path]
+COCO_NOSE, COCO_LEFT_SHOULDER, COCO_RIGHT_SHOULDER, COCO_RIGHT_ANKLE = 0, 5, 6, 16
+
+
+def read(source: Path) -> dict[str, Records]:
+    return READERS["coco"](source, load_manifest("coco"), SIZE)
+
+
+def in_crop(records: Records, row: int, x: float, y: float) -> tuple[float, float]:
+    """Where a point of the source image is in the stored image."""
+    assert records.crops is not None
+    left, top, right, bottom = records.crops.boxes_N4[row]
+    return (x + 0.5 - left) * SIZE[1] / (right - left) - 0.5, (y + 0.5 - top) * SIZE[0] / (bottom - top) - 0.5
+
+
+def test_joints_follow_the_crop(tmp_path: Path, person: Person, make_coco: MakeCoco) -> None:
+    subject = person(1, 5, [100.0, 40.0, 50.0, 120.0])
+    records = read(make_coco(tmp_path, [subject]))["train"]
+    assert records.crops is not None
+    assert records.paths == ("train2017/000000000001.jpg",)
+    given = np.array(subject["keypoints"]).reshape(17, 3)
+    for joint, theirs in (
+        ("nose", COCO_NOSE),
+        ("right_ankle", COCO_RIGHT_ANKLE),
+        ("left_shoulder", COCO_LEFT_SHOULDER),
+    ):
+        x, y, visible = records.crops.keypoints_NMJ3[0, 0, JOINTS.index(joint)]
+        assert (x, y) == pytest.approx(in_crop(records, 0, *given[theirs, :2]), abs=1e-3)
+        assert visible == given[theirs, 2]
+    neck = records.crops.keypoints_NMJ3[0, 0, JOINTS.index("neck")]
+    between = given[[COCO_LEFT_SHOULDER, COCO_RIGHT_SHOULDER], :2].mean(axis=0)
+    assert neck[:2] == pytest.approx(in_crop(records, 0, *between), abs=1e-3)
+    assert neck[2] == given[[COCO_LEFT_SHOULDER, COCO_RIGHT_SHOULDER], 2].min()
+
+
+def test_the_crop_holds_the_box_at_the_aspect_ratio(tmp_path: Path, person: Person, make_coco: MakeCoco) -> None:
+    boxes = [[100.0, 40.0, 50.0, 120.0], [10.0, 80.0, 120.0, 40.0]]
+    people = [person(image, image, box) for image, box in enumerate(boxes)]
+    records = read(make_coco(tmp_path, people))["train"]
+    assert records.crops is not None
+    for (left, top, right, bottom), (x, y, width, height) in zip(records.crops.boxes_N4, boxes, strict=True):
+        assert left <= x
+        assert top <= y
+        assert right >= x + width
+        assert bottom >= y + height
+        assert (bottom - top) / (right - left) == pytest.approx(2, abs=0.05)
+
+
+def test_the_neck_needs_both_shoulders(tmp_path: Path, person: Person, make_coco: MakeCoco) -> None:
+    records = read(make_coco(tmp_path, [person(1, 5, [100.0, 40.0, 50.0, 120.0], joints=6)]))["train"]
+    assert records.crops is not None
+    seen = records.crops.keypoints_NMJ3[0, 0]
+    assert seen[JOINTS.index("left_shoulder"), 2] > 0
+    assert seen[JOINTS.index("right_shoulder")].tolist() == [0, 0, 0]
+    assert seen[JOINTS.index("neck")].tolist() == [0, 0, 0]
+
+
+def test_who_is_a_subject_who_is_seen_and_who_is_ignored(tmp_path: Path, person: Person, make_coco: MakeCoco) -> None:
+    crowd = {"size": [200, 300], "counts": [0, 200 * 300]}
+    people = [
+        person(1, 1, [100.0, 40.0, 50.0, 120.0]),
+        person(1, 2, [120.0, 50.0, 40.0, 100.0], joints=4),  # seen, too little annotated to be a subject
+        person(1, 3, [110.0, 60.0, 10.0, 24.0]),  # seen, too small
+        person(1, 4, [105.0, 60.0, 40.0, 90.0], joints=0),
+        person(1, 5, [0.0, 0.0, 300.0, 200.0], joints=0, iscrowd=1, segmentation=crowd),
+        person(1, 6, [260.0, 60.0, 30.0, 60.0], joints=0),  # not in the first crop
+        person(1, 7, [240.0, 50.0, 50.0, 120.0]),  # a subject of its own, likewise
+    ]
+    records = read(make_coco(tmp_path, people))["train"]
+    assert records.crops is not None
+    assert records.names == ("000000000001_1", "000000000001_7")
+    seen = (records.crops.keypoints_NMJ3[..., 2] > 0).sum(axis=-1)
+    assert seen[0].tolist() == [18, 4, 18] or seen[0].tolist() == [18, 18, 4]
+    assert seen[1].tolist() == [18, 0, 0]
+    assert records.crops.ignored[0] == (people[3]["segmentation"], crowd)
+    assert records.crops.ignored[1] == (crowd, people[5]["segmentation"])
+
+
+def test_people_beyond_the_limit_are_ignored(tmp_path: Path, person: Person, make_coco: MakeCoco) -> None:
+    people = [person(1, number, [100.0 + 2 * number, 40.0, 50.0, 120.0]) for number in range(10)]
+    records = read(make_coco(tmp_path, people))["train"]
+    assert records.crops is not None
+    assert records.crops.keypoints_NMJ3.shape == (10, 8, 18, 3)
+    assert records.crops.ignored[0] == (people[8]["segmentation"], people[9]["segmentation"])
+    nose = records.crops.keypoints_NMJ3[4, 0, JOINTS.index("nose"), :2]
+    assert nose == pytest.approx(in_crop(records, 4, *people[4]["keypoints"][:2]), abs=1e-3), "the subject is first"
+
+
+def no_file(root: Path) -> None:
+    (root / "annotations" / "person_keypoints_val2017.json").unlink()
+
+
+def no_image(root: Path) -> None:
+    (root / "train2017" / "000000000004.jpg").unlink()
+
+
+def no_folder(root: Path) -> None:
+    (root / "val2017").rename(root / "val2014")
+
+
+def truncated(root: Path) -> None:
+    path = root / "annotations" / "person_keypoints_train2017.json"
+    path.write_text(path.read_text()[:500])
+
+
+def change(root: Path, apply: Callable[[dict[str, Any]], None]) -> None:
+    path = root / "annotations" / "person_keypoints_train2017.json"
+    content = json.loads(path.read_text())
+    apply(content)
+    path.write_text(json.dumps(content))
+
+
+def other_annotations(root: Path) -> None:
+    change(root, lambda content: content["categories"][0].pop("keypoints"))
+
+
+def escaping(root: Path) -> None:
+    change(root, lambda content: content["images"][0].update(file_name="../secret.jpg"))
+
+
+def nobody(root: Path) -> None:
+    change(root, lambda content: content.update(annotations=[]))
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (no_file, "there is no"),
+        (no_image, "000000000004.jpg"),
+        (no_folder, "lacks val2017/"),
+        (truncated, "no COCO annotation file"),
+        (other_annotations, "person keypoints"),
+        (escaping, "../secret.jpg"),
+        (nobody, "nobody with 5 joints"),
+    ],
+)
+def test_what_is_wrong_is_named(
+    tmp_path: Path, person: Person, make_coco: MakeCoco, damage: Callable[[Path], None], said: str
+) -> None:
+    root = make_coco(tmp_path, [person(image, image, [100.0, 40.0, 50.0, 120.0]) for image in (1, 4)])
+    damage(root)
+    with pytest.raises(DataError) as error:
+        read(root)
+    assert said in str(error.value)
+    assert str(root) in str(error.value)
