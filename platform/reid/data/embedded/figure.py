@@ -214,19 +214,13 @@ def _draw_head(figure: Figure) -> None:
 def _draw_hat(figure: Figure, unit: float) -> None:
     person, crown = figure.person, figure.joints["crown"]
     paint = shade_of(person.hat_colour)
-    lift = {"cap": 0.12, "beanie": 0.3, "sunhat": 0.2}[person.hat or "cap"] * unit
-    figure.column(
-        crown + 0.1 * unit * UP,
-        crown + 0.1 * unit * UP + lift * UP,
-        (0.76 * unit, 0.84 * unit),
-        (0.62 * unit, 0.7 * unit),
-        paint,
-    )
+    base = crown + 0.1 * unit * UP
+    height = (0.3 if person.hat == "beanie" else 0.15) * unit
+    figure.column(base, base + height * UP, (0.76 * unit, 0.84 * unit), (0.62 * unit, 0.7 * unit), paint)
     brim_height = crown + 0.02 * unit * UP
     if person.hat == "cap":
-        brim = (0.42 * unit, 0.3 * unit)
-        tip = brim_height - 0.9 * unit * BACK
-        figure.column(tip + 0.25 * unit * BACK, tip, (brim[0], 0.2 * unit), (brim[0], 0.2 * unit), paint)
+        tip, size = brim_height - 0.9 * unit * BACK, (0.42 * unit, 0.2 * unit)
+        figure.column(tip + 0.25 * unit * BACK, tip, size, size, paint)
     if person.hat == "sunhat":
         for direction in (LEFT, -BACK):
             edge = 1.15 * unit * direction
@@ -236,11 +230,8 @@ def _draw_hat(figure: Figure, unit: float) -> None:
 def _draw_belongings(figure: Figure) -> None:
     person, joints, height = figure.person, figure.joints, figure.person.height
     if person.backpack:
-        centre = (
-            0.5 * (joints["chest"] + joints["waist"])
-            + 0.03 * height * UP
-            + (0.062 * person.girth + 0.045) * height * BACK
-        )
+        behind = (0.062 * person.girth + 0.045) * height * BACK
+        centre = 0.5 * (joints["chest"] + joints["waist"]) + 0.03 * height * UP + behind
         colour = shade_of(person.backpack)
         pocket = where(lambda a, f: np.abs(f - 0.55) < 0.05, colour * 0.6, colour)
         size = (0.088 * height, 0.05 * height)
@@ -249,12 +240,10 @@ def _draw_belongings(figure: Figure) -> None:
         hip = joints["left_hip"] + (0.062 * person.girth + 0.01) * height * LEFT - 0.005 * height * UP
         _draw_pouch(figure, hip, (0.035 * height, 0.078 * height), 0.1 * height, shade_of(person.bag))
     if person.handbag:
-        hand = joints["right_hand"]
-        _draw_pouch(
-            figure, hand - 0.085 * height * UP, (0.03 * height, 0.07 * height), 0.12 * height, shade_of(person.handbag)
-        )
-        handle = shade_of(person.handbag) * 0.7
-        figure.column(hand, hand - 0.04 * height * UP, (0.01 * height,) * 2, (0.01 * height,) * 2, handle)
+        hand, colour = joints["right_hand"], shade_of(person.handbag)
+        _draw_pouch(figure, hand - 0.085 * height * UP, (0.03 * height, 0.07 * height), 0.12 * height, colour)
+        size = (0.01 * height,) * 2
+        figure.column(hand, hand - 0.04 * height * UP, size, size, colour * 0.7)
 
 
 def _draw_pouch(figure: Figure, centre: Point, size: tuple[float, float], height: float, colour: Floats) -> None:

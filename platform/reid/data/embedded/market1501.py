@@ -90,16 +90,18 @@ def _cut_box(shot: Shot, person: Person, camera: Camera, rng: np.random.Generato
     if shot.pid == -1:
         tall, off_x, off_y = rng.uniform(1.3, 2.4), rng.choice([-1, 1]) * rng.uniform(8, 34), rng.uniform(-30, 120)
     elif rng.random() < BADLY_CUT:
-        fault = rng.choice(["no feet", "no head", "off centre", "too small"])
-        tall = {"no feet": rng.uniform(1.05, 1.4), "no head": rng.uniform(0.95, 1.2), "too small": 0.68}.get(
-            fault, tall
-        )
-        off_x += {"off centre": rng.choice([-1, 1]) * rng.uniform(7, 15)}.get(fault, 0.0)
-        off_y += {
-            "no feet": HEIGHT * (tall - 0.92),
-            "no head": -HEIGHT * rng.uniform(0.05, 0.16),
-            "too small": -14,
-        }.get(fault, 0.0)
+        match rng.choice(["no feet", "no head", "off centre", "too small"]):
+            case "no feet":
+                tall = rng.uniform(1.05, 1.4)
+                off_y += HEIGHT * (tall - 0.92)
+            case "no head":
+                tall = rng.uniform(0.95, 1.2)
+                off_y -= HEIGHT * rng.uniform(0.05, 0.16)
+            case "off centre":
+                off_x += rng.choice([-1, 1]) * rng.uniform(7, 15)
+            case "too small":
+                tall = rng.uniform(0.6, 0.75)
+                off_y -= HEIGHT * 0.1
     pitch = np.deg2rad(camera.pitch)
     return View(
         yaw=np.deg2rad(shot.yaw),

@@ -155,15 +155,20 @@ DETAILS: dict[str, Callable[[np.random.Generator, Person], Person]] = {
 }
 
 
-def sample_population(rng: np.random.Generator, count: int, *, group_size: int = 4) -> list[Person]:
-    """`count` identities in groups of look-alikes.
+def sample_population(rng: np.random.Generator, count: int) -> list[Person]:
+    """`count` identities in groups of one to four look-alikes.
 
-    The members of a group share body and colours. Each but the first differs from the first in one detail, and
-    no two of them in the same one.
+    The members of a group share body and colours. Each but the first differs from the first in one detail or in two, and
+    no two of them in the same ones.
     """
     people: list[Person] = []
     while len(people) < count:
         original = sample_person(rng)
-        details = rng.permutation(list(DETAILS))[: group_size - 1]
-        people += [original, *(DETAILS[detail](rng, original) for detail in details)]
+        people.append(original)
+        details = rng.permutation(list(DETAILS))
+        for member in range(int(rng.integers(4))):
+            person = original
+            for detail in details[2 * member : 2 * member + int(rng.choice([1, 2], p=[0.6, 0.4]))]:
+                person = DETAILS[detail](rng, person)
+            people.append(person)
     return people[:count]

@@ -83,10 +83,8 @@ def _plan_train(album: "_Album", rng: np.random.Generator, train: dict[int, Pers
 
 def _plan_test(album: "_Album", rng: np.random.Generator, test: dict[int, Person], size: BenchmarkSize) -> None:
     """Queries are one for each identity and camera at most; the gallery shows each identity to two cameras at least."""
-    extra = [1] * (size.query_images - len(test)) + [0] * (
-        (NUM_CAMERAS - 1) * len(test) - size.query_images + len(test)
-    )
-    queries = 1 + rng.permutation(extra).reshape(len(test), NUM_CAMERAS - 1).sum(axis=1)
+    more = np.arange((NUM_CAMERAS - 1) * len(test)) < size.query_images - len(test)
+    queries = 1 + rng.permutation(more).reshape(len(test), NUM_CAMERAS - 1).sum(axis=1)
     shares = _shares(rng, size.gallery_images, len(test), floor=2)
     for number, ((pid, person), share) in enumerate(zip(test.items(), shares, strict=True)):
         cameras = _cameras_of(rng, number, at_least=int(queries[number]))
