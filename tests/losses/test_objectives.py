@@ -8,11 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from reid.config import LossConfig
+from reid.config import LossConfig, ModelConfig, PoseNetConfig
 from reid.config.schema import Stage
 from reid.data.batch import PoseBatch, ReIDBatch
+from reid.data.manifests import Attribute
 from reid.losses import OBJECTIVES, OneRank
-from reid.models import Output, PoseMaps
+from reid.models import FGSAM, Output, PoseMaps
 
 B, PIXELS = 8, 12
 ATTRIBUTES = {"hat": 2, "colour": 3, "unseen": 2}
@@ -111,6 +112,23 @@ def test_weights_of_zero_leave_every_parameter_in_the_graph() -> None:
     loss = torch.stack(list(_terms(model, "final", config).values())).sum()
     trained = {name.split(".")[1] for name in _gradients(model, loss)}
     assert trained == {"identity", *ATTRIBUTES, "head", "plenary"}
+
+
+@pytest.mark.parametrize(("stage", "pose"), [*((stage, True) for stage in get_args(Stage)), ("final", False)])
+def test_every_parameter_of_fgsam_is_trained(stage: Stage, pose: bool) -> None:
+    """DDP waits for the gradient of every parameter, in every step."""
+    config = ModelConfig(trunk="resnet18", weights=None, sketch_dim=64, pose=pose, pose_net=PoseNetConfig(width=1 / 16))
+    attributes = {
+        name: Attribute(name=name, classes=tuple("abc"[:classes]), region="head", fields=(name,))
+        for name, classes in ATTRIBUTES.items()
+    }
+    model = FGSAM(config, stage=stage, num_identities=4, attributes=attributes)
+    batch = replace(_batch(stage), images_BCHW=torch.randn(B, 3, 16, 16))
+    terms = OBJECTIVES[stage](model(batch.images_BCHW), batch, LossConfig(), OneRank())
+    torch.stack(list(terms.values())).sum().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
 
 
 def _terms(model: nn.Module, stage: Stage, config: LossConfig) -> dict[str, Tensor]:

@@ -80,6 +80,13 @@ def test_an_image_without_people_is_background() -> None:
         assert not maps.affinity_BLhw.any()
 
 
+def test_autocast_does_not_reach_the_targets() -> None:
+    people = _people(1, 2).float()
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = pose_targets(people, HEIGHT, WIDTH)
+    assert torch.equal(inside.channels(), pose_targets(people, HEIGHT, WIDTH).channels())
+
+
 def _error_by_loops(stages: list[Tensor], target: Tensor, known: Tensor) -> float:
     total, cells = 0.0, 0
     for image, y, x in torch.ones_like(known).nonzero().tolist():

@@ -133,6 +133,11 @@ def test_branches_without_triplet_loss() -> None:
     assert model(_images()).triplet_branches == ()
 
 
+def test_unknown_stages_list_the_known(build: Build) -> None:
+    with pytest.raises(ValueError, match="invalid stage 'last', expected one of pose, baseline, intermediate, final"):
+        build("last")
+
+
 def test_unknown_attributes_of_a_part_are_named() -> None:
     layout = Layout(parts=(Part(name="face", joints=("nose",), attributes=("beard",)),))
     config = ModelConfig(trunk="resnet18", weights=None, layout=layout)

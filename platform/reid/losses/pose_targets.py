@@ -42,10 +42,11 @@ def pose_targets(
     joints_BMJ2 = (keypoints_BMJ3[..., :2] + 0.5) / POSE_STRIDE - 0.5
     x_w = torch.arange(width, device=keypoints_BMJ3.device, dtype=keypoints_BMJ3.dtype)
     y_h = torch.arange(height, device=keypoints_BMJ3.device, dtype=keypoints_BMJ3.dtype)
-    return PoseMaps(
-        confidence_BJhw=_confidence(joints_BMJ2, visible_BMJ, x_w, y_h, sigma),
-        affinity_BLhw=_affinity(joints_BMJ2, visible_BMJ, x_w, y_h, limb_width),
-    )
+    with torch.autocast(keypoints_BMJ3.device.type, enabled=False):
+        return PoseMaps(
+            confidence_BJhw=_confidence(joints_BMJ2, visible_BMJ, x_w, y_h, sigma),
+            affinity_BLhw=_affinity(joints_BMJ2, visible_BMJ, x_w, y_h, limb_width),
+        )
 
 
 def _confidence(joints_BMJ2: Tensor, visible_BMJ: Tensor, x_w: Tensor, y_h: Tensor, sigma: float) -> Tensor:

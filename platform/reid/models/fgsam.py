@@ -7,7 +7,7 @@ Legend: B images, C trunk channels, H × W and h × w cells of the trunk's and t
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Self, get_args
 
 import torch
 import torch.nn.functional as F
@@ -65,7 +65,7 @@ class FGSAM(nn.Module):
         pretrained: False leaves out the pre-trained weights that `config` names, for weights from a checkpoint.
 
     Raises:
-        ValueError: trunk, layout, attributes or pre-trained weights do not fit.
+        ValueError: the stage or the trunk is unknown, or layout, attributes or pre-trained weights do not fit.
     """
 
     def __init__(
@@ -78,6 +78,8 @@ class FGSAM(nn.Module):
         seed: int = 0,
         pretrained: bool = True,
     ) -> None:
+        if stage not in get_args(Stage):
+            raise ValueError(f"invalid stage '{stage}', expected one of {', '.join(get_args(Stage))}")
         super().__init__()
         self.config = config
         self.stage = stage
@@ -148,7 +150,8 @@ class FGSAM(nn.Module):
         )
 
     def _normed(self, maps: PoseMaps) -> Tensor:
-        return torch.cat((self.confidence_norm(maps.confidence_BJhw), self.affinity_norm(maps.affinity_BLhw)), dim=1)
+        confidence_BJhw = self.confidence_norm(at_least_fp32(maps.confidence_BJhw))
+        return torch.cat((confidence_BJhw, self.affinity_norm(at_least_fp32(maps.affinity_BLhw))), dim=1)
 
     def train(self, mode: bool = True) -> Self:
         """Sets the mode; with `batch_norm` = `frozen`, batch norms stay in evaluation mode."""

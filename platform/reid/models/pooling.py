@@ -50,7 +50,7 @@ class CompactBilinearPooling(nn.Module):
         seed: seed of the hashes, which are fixed and part of the state.
     """
 
-    def __init__(self, channels_a: int, channels_b: int, sketch_dim: int, seed: int) -> None:
+    def __init__(self, channels_a: int, channels_b: int, sketch_dim: int, seed: int = 0) -> None:
         super().__init__()
         self.sketch_dim = sketch_dim
         generator = torch.Generator().manual_seed(seed)
