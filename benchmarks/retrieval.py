@@ -1,0 +1,142 @@
+"""Streamed retrieval scores: their time against the matrix product alone, and their memory at two gallery sizes.
+
+    python benchmarks/retrieval.py --queries 3368 --gallery 15913 --dim 2048 --threads 1
+
+The product of the features, written into memory that is already there, is the least that any evaluation computes. In
+"clusters" matches are mostly near the top, as with a trained model; in "random" they lie anywhere, the most work there
+is short of ties. Scores are compared with those of a sorted float64 distance matrix for some of the queries.
+"""
+
+import argparse
+import multiprocessing
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from reid.evaluation import score_queries
+
+CHECKED_QUERIES = 100
+IMAGES_PER_IDENTITY, CAMERAS = 21, 6  # Market-1501's gallery
+
+
+class Row(NamedTuple):
+    """One comparison; times in seconds, memory in MiB. `ratio` is theirs / ours."""
+
+    name: str
+    ours: float
+    theirs: float
+    ratio: float
+    equal: bool
+
+
+class Items(NamedTuple):
+    """Images to score: L2-normalised features and their labels."""
+
+    features: Tensor
+    pids: Tensor
+    camids: Tensor
+
+
+def run(queries: int = 3368, gallery: int = 15913, dim: int = 2048, threads: int = 1, repeats: int = 3) -> list[Row]:
+    """Times two kinds of features, then measures memory in fresh processes."""
+    torch.set_num_threads(threads)
+    rows = []
+    for kind in ("clusters", "random"):
+        query, items = make_items(kind, queries, gallery, dim)
+        product = torch.empty(queries, gallery)
+        ours, theirs = _interleaved_medians(
+            repeats,
+            lambda: score(query, items),  # noqa: B023 - called before the next round
+            lambda: torch.mm(query.features, items.features.T, out=product),  # noqa: B023
+        )
+        expected = sorted_average_precision(Items(*(values[:CHECKED_QUERIES] for values in query)), items)
+        equal = torch.allclose(score(query, items)[:CHECKED_QUERIES], expected, rtol=1e-9, atol=0, equal_nan=True)
+        rows.append(Row(f"retrieval, {kind}, against the matrix product", ours, theirs, theirs / ours, equal))
+    once, twice = (extra_memory(queries, size, dim, threads) for size in (gallery, 2 * gallery))
+    rows.append(Row("retrieval, extra MiB, against twice the gallery", once, twice, twice / once, twice < 1.1 * once))
+    return rows
+
+
+def score(query: Items, gallery: Items) -> Tensor:
+    """Average precision of every query."""
+    return score_queries(query.features, gallery.features, query.pids, gallery.pids, query.camids, gallery.camids).ap_Q
+
+
+def sorted_average_precision(query: Items, gallery: Items) -> Tensor:
+    """The same from the whole distance matrix, sorted, in float64."""
+    distances = gallery.features.double().square().sum(1) - 2 * query.features.double() @ gallery.features.double().T
+    scores = []
+    for order, pid, camid in zip(distances.argsort(dim=1, stable=True), query.pids, query.camids, strict=True):
+        same_pid, same_camid = gallery.pids[order] == pid, gallery.camids[order] == camid
+        hits = same_pid[~(same_pid & same_camid)].double()
+        scores.append((hits * hits.cumsum(0) / torch.arange(1, len(hits) + 1)).sum() / hits.sum())
+    return torch.stack(scores)
+
+
+def make_items(kind: str, queries: int, gallery: int, dim: int) -> tuple[Items, Items]:
+    """Queries and gallery with identities and cameras at random, always the same."""
+    generator = torch.Generator().manual_seed(0)
+    identities = max(1, gallery // IMAGES_PER_IDENTITY)
+    centres = torch.randn(identities, dim, generator=generator)
+    sides = []
+    for count in (queries, gallery):
+        pids = torch.randint(identities, (count,), generator=generator)
+        features = torch.randn(count, dim, generator=generator)
+        if kind == "clusters":
+            for start in range(0, count, 1024):
+                features[start : start + 1024].mul_(3).add_(centres[pids[start : start + 1024]])
+        features.div_(torch.linalg.vector_norm(features, dim=1, keepdim=True))
+        sides.append(Items(features, pids, torch.randint(CAMERAS, (count,), generator=generator)))
+    return sides[0], sides[1]
+
+
+def extra_memory(queries: int, gallery: int, dim: int, threads: int) -> float:
+    """MiB by which scoring raises the peak resident memory above that of the features, in a process of its own."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_extra_memory_here, (queries, gallery, dim, threads))
+
+
+def _extra_memory_here(queries: int, gallery: int, dim: int, threads: int) -> float:
+    torch.set_num_threads(threads)
+    query, items = make_items("random", queries, gallery, dim)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from what is resident now (Linux)
+    before = _peak_memory()
+    score(query, items)
+    return _peak_memory() - before
+
+
+def _peak_memory() -> float:
+    """Peak resident memory of this process in MiB."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
+def _interleaved_medians(repeats: int, *functions: Callable[[], object]) -> list[float]:
+    seconds: list[list[float]] = [[] for _ in functions]
+    for _ in range(repeats):
+        for function, times in zip(functions, seconds, strict=True):
+            start = time.perf_counter()
+            function()
+            times.append(time.perf_counter() - start)
+    return [statistics.median(times) for times in seconds]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--queries", type=int, default=3368)
+    parser.add_argument("--gallery", type=int, default=15913)
+    parser.add_argument("--dim", type=int, default=2048)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=3)
+    print("name, ours, theirs, ratio, equal")
+    for row in run(**vars(parser.parse_args())):
+        print(f"{row.name}, {row.ours:.3f}, {row.theirs:.3f}, {row.ratio:.2f}, {row.equal}")
+
+
+if __name__ == "__main__":
+    main()
