@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -37,23 +37,31 @@ class ConfigError(ValueError):
     """One or more settings are wrong; the message names each by its dotted path, with the remedy."""
 
 
-def load_config(*, preset: str = "demo", file: str | Path | None = None, overrides: Sequence[str] = ()) -> RunConfig:
+def load_config(
+    *,
+    preset: str = "demo",
+    base: Mapping[str, Any] | None = None,
+    file: str | Path | None = None,
+    overrides: Sequence[str] = (),
+) -> RunConfig:
     """Build the configuration of a run.
 
     Args:
         preset: name of a preset, which gives the full tree.
+        base: a full tree to use in place of a preset, for instance a checkpoint's.
         file: YAML file laid over the preset: mappings are merged, everything else is replaced.
         overrides: `dotted.key=value` settings laid over both; values are YAML.
 
     Raises:
         ConfigError: naming every unknown key and every bad value at once.
     """
-    if preset not in PRESETS:
+    if base is None and preset not in PRESETS:
         raise ConfigError(f"invalid preset '{preset}'{_did_you_mean(preset, list(PRESETS))}")
     malformed = [text for text in overrides if not _is_assignment(text)]
     if malformed:
         raise ConfigError(f"invalid settings {malformed}: write dotted.key=value, such as phases.final.epochs=3")
-    return validate_config(_merged(_merged(PRESETS[preset](), _read(file)), _parsed(overrides)))
+    tree = dict(base) if base is not None else PRESETS[preset]()
+    return validate_config(_merged(_merged(tree, _read(file)), _parsed(overrides)))
 
 
 def validate_config(tree: Any) -> RunConfig:

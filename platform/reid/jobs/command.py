@@ -3,13 +3,15 @@
 import argparse
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from reid.config import PRESETS, ConfigError, RunConfig, load_config
 from reid.data import DataError
 from reid.training.cluster import PlacementError
 from reid.training.runner import PhaseFailedError
 
+DEFAULT_PRESET = "demo"
 JOB_ERRORS = (ConfigError, DataError, PlacementError, PhaseFailedError, ValueError)
 """What a user can remedy: one clear line instead of a traceback."""
 
@@ -18,10 +20,9 @@ def parser(description: str) -> argparse.ArgumentParser:
     """`--preset`, `--config` and `--set`, which every job has."""
     command = argparse.ArgumentParser(
         description=description,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         allow_abbrev=False,
     )
-    command.add_argument("--preset", default="demo", help=f"complete settings by name: {', '.join(PRESETS)}")
+    command.add_argument("--preset", help=f"complete settings by name: {', '.join(PRESETS)}; {DEFAULT_PRESET} if none")
     command.add_argument("--config", metavar="FILE", help="YAML settings laid over the preset")
     command.add_argument(
         "--set",
@@ -34,13 +35,23 @@ def parser(description: str) -> argparse.ArgumentParser:
     return command
 
 
-def run(job: Callable[[RunConfig], object], arguments: argparse.Namespace) -> None:
-    """Run a job with the configuration that the arguments describe; exits with status 1 where it fails."""
+def run(
+    job: Callable[[RunConfig], object],
+    arguments: argparse.Namespace,
+    base: Callable[[], Mapping[str, Any]] | None = None,
+) -> None:
+    """Run a job with the configuration that the arguments describe; exits with status 1 where it fails.
+
+    Args:
+        base: gives a full tree of settings to use where no preset is named.
+    """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     for chatty in ("alembic", "mlflow", "ray"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
-        job(load_config(preset=arguments.preset, file=arguments.config, overrides=arguments.overrides))
+        tree = base() if base is not None and arguments.preset is None else None
+        preset = arguments.preset or DEFAULT_PRESET
+        job(load_config(preset=preset, base=tree, file=arguments.config, overrides=arguments.overrides))
     except JOB_ERRORS as error:
         sys.exit(f"error: {error}")
 

@@ -1,7 +1,7 @@
 """Makes the Arrow stores that a run trains on: renders the embedded benchmark if need be, prepares, verifies."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,8 @@ from reid.config import RunConfig
 from reid.data import DataError, Dataset, open_dataset, plan_digest, prepare
 from reid.data.embedded import SIZES, render_coco, render_market1501
 from reid.data.parallel import MapTasks, map_in_process, map_in_processes
-from reid.training.cluster import map_on_cluster
+from reid.jobs import command
+from reid.training.cluster import connect, map_on_cluster
 from reid.training.storage import Storage
 
 EMBEDDED = "embedded"
@@ -34,14 +35,27 @@ class PreparedData:
         return place
 
 
-def prepare_data(config: RunConfig, storage: Storage) -> PreparedData:
-    """Prepare everything the configured phases read; what was prepared before is opened and verified.
+def main(argv: Sequence[str] | None = None) -> None:
+    command.run(prepare_all, command.parse("Prepare the configured datasets as Arrow stores.", argv))
+
+
+def prepare_all(config: RunConfig) -> PreparedData:
+    """Prepare everything that the configured phases read."""
+    storage = Storage(config.storage)
+    storage.require_writable()
+    if config.scaling.num_workers:
+        connect()
+    return prepare_data(config, storage, {phase.stage for phase in config.phases.values()})
+
+
+def prepare_data(config: RunConfig, storage: Storage, stages: Collection[str]) -> PreparedData:
+    """Prepare everything that the given stages read; what was prepared before is opened and verified.
 
     Raises:
         DataError: a source is missing or wrong.
     """
     map_tasks = _map_tasks(config, storage)
-    needs_pose = any(phase.stage == "pose" for phase in config.phases.values())
+    needs_pose = "pose" in stages
     reid_source, pose_source = _sources(config, storage, needs_pose, map_tasks)
     reid = _store(config, storage, config.data.name, reid_source, map_tasks)
     pose = _store(config, storage, "coco", pose_source, map_tasks) if pose_source is not None else None

@@ -2,19 +2,14 @@
 
 import dataclasses
 import os
-import shlex
-import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import yaml
-from rich.console import Console
-from rich.table import Table
 
 from reid.config import RunConfig
 from reid.data import Dataset
-from reid.jobs import command
+from reid.jobs import command, results
 from reid.jobs.data import PreparedData, prepare_data
 from reid.jobs.records import EpochRecorder, dataset_input, parent_record, phase_record, recorder, with_history
 from reid.jobs.runs import Run, claim_run
@@ -26,18 +21,12 @@ from reid.training.runner import fit
 from reid.training.scoring import score_mean_colour
 from reid.training.storage import Storage, open_store
 
-MEAN_COLOUR = "mean colour"
-COLUMNS = {"rank1": "rank-1", "rank5": "rank-5", "rank10": "rank-10", "mAP": "mAP", "mINP": "mINP"}
-
-Scores = dict[str, dict[str, float]]
-"""`eval/*` metrics by phase, `mean colour` first."""
-
 
 def main(argv: Sequence[str] | None = None) -> None:
     command.run(run_pipeline, command.parse("Train every phase of FGSAM, score each, record all in MLflow.", argv))
 
 
-def run_pipeline(config: RunConfig) -> Scores:
+def run_pipeline(config: RunConfig) -> results.Scores:
     """Train every phase that is not finished yet and score the result.
 
     The same configuration goes on where an earlier process stopped.
@@ -52,19 +41,21 @@ def run_pipeline(config: RunConfig) -> Scores:
     if config.scaling.num_workers:
         connect()
         require_placeable(config.scaling)
-    data = prepare_data(config, storage)
+    data = prepare_data(config, storage, {phase.stage for phase in config.phases.values()})
     datasets = {place: open_store(place, config.storage) for place in (data.reid, data.pose) if place is not None}
     with claim_run(storage, config, tuple(dataset.digest for dataset in datasets.values())) as run:
         return _train(config, run, data, datasets, runs)
 
 
-def _train(config: RunConfig, run: Run, data: PreparedData, datasets: dict[str, Dataset], runs: Recorder) -> Scores:
+def _train(
+    config: RunConfig, run: Run, data: PreparedData, datasets: dict[str, Dataset], runs: Recorder
+) -> results.Scores:
     finished = run.checkpoints()
     print(f"run {run.key}: {' → '.join(config.phases)}; finished: {', '.join(finished) or 'none'}", flush=True)
     inputs = tuple(dataset_input(dataset, place) for place, dataset in datasets.items())
     parent = parent_record(run.key, "pipeline", config, inputs)
     runs.put(parent)
-    scores = {MEAN_COLOUR: _scores(score_mean_colour(datasets[data.reid], config.evaluation))}
+    scores = {results.MEAN_COLOUR: results.of(score_mean_colour(datasets[data.reid], config.evaluation))}
     try:
         for phase, settings in config.phases.items():
             store = data.store_of(settings.stage)
@@ -76,7 +67,7 @@ def _train(config: RunConfig, run: Run, data: PreparedData, datasets: dict[str, 
             state = load_state(finished[phase])
             runs.put(dataclasses.replace(with_history(record, state), status="FINISHED", checkpoint=finished[phase]))
             if settings.stage != "pose":
-                scores[phase] = _scores(state.history[-1].metrics)
+                scores[phase] = results.of(state.history[-1].metrics)
     except BaseException:
         runs.put(dataclasses.replace(parent, status="FAILED"))
         raise
@@ -96,31 +87,21 @@ def _train_phase(job: PhaseJob, run: Run, runs: Recorder, record: RunRecord) -> 
         raise
 
 
-def _scores(metrics: dict[str, float]) -> dict[str, float]:
-    return {name: metrics[f"eval/{name}"] for name in COLUMNS}
-
-
-def _finished(parent: RunRecord, config: RunConfig, run: Run, scores: Scores) -> RunRecord:
+def _finished(parent: RunRecord, config: RunConfig, run: Run, scores: results.Scores) -> RunRecord:
     """The parent's record with the last phase's scores and, as artifacts, the configuration and the table."""
     folder = run.storage.scratch / "runs" / run.key
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
-    (folder / "results.md").write_text(_markdown(scores))
+    (folder / "results.md").write_text(results.markdown(scores))
     last = list(scores)[-1]
     metrics = {f"eval/{name}": value for name, value in scores[last].items()}
-    metrics |= {f"floor/{name}": value for name, value in scores[MEAN_COLOUR].items()}
+    metrics |= {f"floor/{name}": value for name, value in scores[results.MEAN_COLOUR].items()}
     return dataclasses.replace(
         parent,
         status="FINISHED",
         measurements=(Measurement(step=0, time=time.time(), metrics=metrics),),
         artifacts={str(folder / name): "" for name in ("config.yaml", "results.md")},
     )
-
-
-def _markdown(scores: Scores) -> str:
-    rows = [["", *COLUMNS.values()], ["---", *("---:" for _ in COLUMNS)]]
-    rows += [[name, *(f"{values[column]:.1%}" for column in COLUMNS)] for name, values in scores.items()]
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
 def _show(
@@ -130,31 +111,14 @@ def _show(
     runs: Recorder,
     parent: RunRecord,
     checkpoints: dict[str, str],
-    scores: Scores,
+    scores: results.Scores,
 ) -> None:
-    console = Console(soft_wrap=True, highlight=False)
-    table = Table("", *COLUMNS.values(), title="query against gallery")
-    for name, values in scores.items():
-        table.add_row(name, *(f"{values[column]:.1%}" for column in COLUMNS))
-    console.print(table)
+    results.show(scores)
     for what, place in {
         "run": run.folder,
         "data": data.reid,
         **{f"checkpoint of {phase}": place for phase, place in checkpoints.items()},
         "MLflow": f"{runs.uri}, experiment {runs.experiment}, run {parent.name}",
     }.items():
-        console.print(f"{what}: {place}")
-    if kept := runs.kept():
-        console.print(
-            f"MLflow was not reachable: {len(kept)} records wait in {kept[0].parent} and go with the next job"
-        )
-    elif runs.uri.startswith("http"):
-        console.print(f"browse: {runs.uri}")
-    else:
-        console.print(f"browse: {browse_command(runs.uri)}")
-
-
-def browse_command(uri: str) -> str:
-    """The one command that opens the experiment browser on a local tracking database."""
-    mlflow = Path(sys.executable).with_name("mlflow")
-    return shlex.join([str(mlflow), "ui", "--backend-store-uri", uri, "--host", "127.0.0.1", "--port", "5000"])
+        print(f"{what}: {place}")
+    print(results.browse(runs))

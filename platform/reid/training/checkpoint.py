@@ -16,8 +16,9 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from reid.config import RunConfig, validate_config
+from reid.config import ModelConfig, RunConfig, validate_config
 from reid.data import Attribute
+from reid.models import FGSAM
 
 FORMAT = 1
 
@@ -100,15 +101,38 @@ def load_state(location: str) -> PhaseState:
         raise CheckpointError(f"{location}/phase.json is damaged ({error!r}): use another checkpoint") from error
 
 
+def load_model(location: str, config: ModelConfig, device: torch.device) -> tuple[FGSAM, PhaseState]:
+    """The model in a checkpoint, in evaluation mode.
+
+    Args:
+        config: the model's settings, which must be those it was trained with.
+
+    Raises:
+        CheckpointError: a tensor is missing, left over or of another shape.
+    """
+    state = load_state(location)
+    model = FGSAM(
+        config,
+        stage=state.config.phases[state.phase].stage,
+        num_identities=state.num_identities,
+        attributes=state.attributes,
+        pretrained=False,
+    )
+    weights = load_weights(location)
+    _require_same(location, weights, model.state_dict())
+    model.load_state_dict(weights)
+    return model.to(device).eval(), state
+
+
 def restore(location: str, model: nn.Module, optimizer: torch.optim.Optimizer) -> PhaseState:
     """Put model and optimiser back to where a checkpoint left them.
 
     Raises:
         CheckpointError: a tensor is missing, left over or of another shape.
     """
-    state = load_state(location)
-    _require_same(location, load := load_weights(location), model.state_dict())
-    model.load_state_dict(load)
+    state, weights = load_state(location), load_weights(location)
+    _require_same(location, weights, model.state_dict())
+    model.load_state_dict(weights)
     parameters = dict(model.named_parameters())
     for key, value in _tensors(location, "optimizer.safetensors").items():
         moment, _, name = key.partition("/")

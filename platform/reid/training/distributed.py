@@ -31,7 +31,7 @@ class ProcessGroupRanks:
         """Rows of all ranks in rank order, with gradients to every rank: (B, ...) → (G, ...)."""
         if self.world_size == 1:
             return local
-        gathered: Tensor = _GatherRows.apply(local, self._rows_R)  # type: ignore[no-untyped-call]
+        gathered: Tensor = _GatherRows.apply(local, self._rows_R)
         return gathered
 
     def total(self, count: Tensor) -> Tensor:
@@ -51,10 +51,10 @@ class _GatherRows(torch.autograd.Function):
         return gather_rows(local, rows_R)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         gradient = gradient.contiguous().clone()
         dist.all_reduce(gradient)
-        return gradient.split(ctx.rows_R)[dist.get_rank()], None
+        return torch.split(gradient, ctx.rows_R)[dist.get_rank()], None
 
 
 def gather_rows(local: Tensor, rows_R: Sequence[int]) -> Tensor:

@@ -70,6 +70,8 @@ def run_phase(job: PhaseJob, *, device: torch.device, report: Report, resume_fro
     rank, world = rank_and_world()
     config, settings = job.config, job.settings
     dtype = resolve_precision(config, device)
+    if config.model.batch_norm == "synchronised" and device.type != "cuda":
+        raise ValueError("model.batch_norm: synchronised needs GPUs; set it to local or frozen")
     dataset = open_store(job.store, config.storage)
     source = PoseBatches if settings.stage == "pose" else ReIDBatches
     batches = source(dataset, "train", config.data, device=device, channels_last=config.channels_last)
@@ -77,16 +79,11 @@ def run_phase(job: PhaseJob, *, device: torch.device, report: Report, resume_fro
     ranks = ProcessGroupRanks([rows.stop - rows.start for rows in rows_R])
 
     num_identities = len(np.unique(dataset.splits["train"].pids_N))
-    model = _build(job, dataset, num_identities=num_identities, device=device)
+    model = _build(job, dataset, num_identities, resumed=resume_from is not None).to(device)
+    if config.channels_last:
+        model = model.to(memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(model.parameters(), fused=True)
-    history: tuple[EpochRecord, ...] = ()
-    if resume_from is not None:
-        history = restore(resume_from, model, optimizer).history
-    elif job.start_from:
-        carried = carry_over(model, [load_weights(place) for place in job.start_from])
-        if rank == 0:
-            for what in ("carried", "new", "dropped"):
-                logger.info("%s: %s weights: %s", job.phase, what, _by_module(getattr(carried, what)))
+    history = restore(resume_from, model, optimizer).history if resume_from is not None else ()
     trained = DistributedDataParallel(model, forward_sync_buffers=False) if world > 1 else model
 
     for epoch in range(len(history), settings.epochs):
@@ -138,21 +135,33 @@ def derive_seed(seed: int, *purpose: str | int) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
 
 
-def _build(job: PhaseJob, dataset: Dataset, *, num_identities: int, device: torch.device) -> FGSAM:
+def _build(job: PhaseJob, dataset: Dataset, num_identities: int, *, resumed: bool) -> FGSAM:
+    """The phase's model with the weights that the phases before it left; a resumed phase brings its own."""
     config = job.config
-    model = FGSAM(
-        config.model,
-        stage=job.settings.stage,
-        num_identities=num_identities,
-        attributes=dataset.attributes,
-        seed=config.seed,
-    )
+
+    def build(*, pretrained: bool) -> FGSAM:
+        return FGSAM(
+            config.model,
+            stage=job.settings.stage,
+            num_identities=num_identities,
+            attributes=dataset.attributes,
+            seed=config.seed,
+            pretrained=pretrained,
+        )
+
+    model = build(pretrained=False)
+    if not resumed:
+        left = [load_weights(place) for place in job.start_from]
+        carried = carry_over(model, left)
+        if {name.partition(".")[0] for name in carried.new} & {"trunk", "pose_net"}:
+            model = build(pretrained=True)
+            carried = carry_over(model, left)
+        if rank_and_world()[0] == 0:
+            for what in ("carried", "new", "dropped"):
+                logger.info("%s: %s weights: %s", job.phase, what, _by_module(getattr(carried, what)))
     if config.model.batch_norm == "synchronised":
-        if device.type != "cuda":
-            raise ValueError("model.batch_norm: synchronised needs GPUs; set it to local or frozen")
         model = SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
-    memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
-    return model.to(device).to(memory_format=memory_format)
+    return model
 
 
 def _global_batches(job: PhaseJob, dataset: Dataset, epoch: int) -> NDArray[np.int64]:

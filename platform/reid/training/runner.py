@@ -1,9 +1,10 @@
 """Runs one phase on Ray Train."""
 
 import logging
+import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,13 @@ import ray.train
 import torch
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 
-from reid.config import ConfigError
+from reid.config import ConfigError, RunConfig
 from reid.data import DataError
 from reid.training.checkpoint import CheckpointError, PhaseState, load_state
 from reid.training.cluster import uses_gpu, worker_resources
 from reid.training.distributed import rank_and_world
 from reid.training.loop import PhaseJob, Save, run_phase
+from reid.training.scoring import score_checkpoint
 from reid.training.step import NonFiniteLossError
 
 USER_ERRORS = (CheckpointError, ConfigError, DataError, NonFiniteLossError, ValueError)
@@ -47,30 +49,67 @@ def fit(job: PhaseJob, *, folder: str, observe: Observer) -> str:
     """
     if job.config.scaling.num_workers == 0:
         return _fit_in_process(job, Path(folder) / job.phase, observe)
-    scaling = job.config.scaling
+    result = _run_workers(
+        _train_worker, {"job": job}, job.config, folder=folder, name=job.phase, callbacks=[_EpochObserver(observe)]
+    )
+    return _location(result.checkpoint)
+
+
+def evaluate(config: RunConfig, *, checkpoint: str, store: str, folder: str) -> dict[str, float]:
+    """Score a checkpoint on query and gallery, sharded over the workers; see `reid.training.scoring.score`.
+
+    Raises:
+        PhaseFailedError: the checkpoint does not fit `config.model`, or a worker failed.
+    """
+    if config.scaling.num_workers == 0:
+        device = torch.device("cuda" if torch.cuda.is_available() and config.scaling.accelerator != "cpu" else "cpu")
+        return score_checkpoint(config, checkpoint=checkpoint, store=store, device=device)
+    job = {"config": config, "checkpoint": checkpoint, "store": store}
+    metrics: dict[str, float] = _run_workers(_score_worker, job, config, folder=folder, name="score").return_value
+    return metrics
+
+
+def _run_workers(
+    function: Callable[[dict[str, Any]], Any],
+    argument: dict[str, Any],
+    config: RunConfig,
+    *,
+    folder: str,
+    name: str,
+    callbacks: Sequence[ray.train.UserCallback] = (),
+) -> ray.train.Result:
+    """Run a function on every worker of a Ray Train run that goes on from its last checkpoint.
+
+    Raises:
+        PhaseFailedError: the function returned `Stopped`, or the run failed for good.
+    """
+    scaling = config.scaling
+    gpu = uses_gpu(scaling)
+    os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(scaling.start_timeout)
+    os.environ["RAY_TRAIN_COLLECTIVE_TIMEOUT_S"] = str(COLLECTIVE_TIMEOUT_S)
     trainer = TorchTrainer(
-        _train_worker,
-        train_loop_config={"job": job},
-        torch_config=TorchConfig(backend="nccl" if uses_gpu(scaling) else "gloo", timeout_s=COLLECTIVE_TIMEOUT_S),
+        function,
+        train_loop_config=argument,
+        torch_config=TorchConfig(backend="nccl" if gpu else "gloo", timeout_s=COLLECTIVE_TIMEOUT_S),
         scaling_config=ray.train.ScalingConfig(
-            num_workers=scaling.num_workers, use_gpu=uses_gpu(scaling), resources_per_worker=worker_resources(scaling)
+            num_workers=scaling.num_workers, use_gpu=gpu, resources_per_worker=worker_resources(scaling)
         ),
         run_config=ray.train.RunConfig(
-            name=job.phase,
+            name=name,
             storage_path=folder,
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
             failure_config=ray.train.FailureConfig(max_failures=scaling.max_failures, controller_failure_limit=1),
-            callbacks=[_EpochObserver(observe)],
+            callbacks=list(callbacks),
             worker_runtime_env={"env_vars": {"OMP_NUM_THREADS": str(max(1, int(scaling.cpus_per_worker)))}},
         ),
     )
     try:
         result = trainer.fit()
     except ray.train.TrainingFailedError as error:
-        raise PhaseFailedError(f"phase {job.phase} failed: {error}") from error
+        raise PhaseFailedError(f"{name} failed: {error}") from error
     if isinstance(result.return_value, Stopped):
-        raise PhaseFailedError(f"phase {job.phase} stopped: {result.return_value.reason}")
-    return _location(result.checkpoint)
+        raise PhaseFailedError(f"{name} stopped: {result.return_value.reason}")
+    return result
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +144,13 @@ def _train_worker(config: dict[str, Any]) -> Stopped | None:
     except USER_ERRORS as error:
         return Stopped(reason=str(error))
     return None
+
+
+def _score_worker(config: dict[str, Any]) -> dict[str, float] | Stopped:
+    try:
+        return score_checkpoint(**config, device=get_device())
+    except USER_ERRORS as error:
+        return Stopped(reason=str(error))
 
 
 class _EpochObserver(ray.train.UserCallback):  # type: ignore[misc]  # Ray is untyped

@@ -22,8 +22,10 @@ from reid.evaluation import (
     summarise,
 )
 from reid.models import FGSAM
+from reid.training.checkpoint import CheckpointError, load_model
 from reid.training.distributed import gather_rows, rank_and_world
-from reid.training.precision import autocast
+from reid.training.precision import autocast, resolve_precision
+from reid.training.storage import open_store
 
 
 def score(
@@ -68,6 +70,18 @@ def score(
         )
         metrics |= {f"eval/attributes/{name}": value for name, value in accuracy.items()}
     return metrics
+
+
+def score_checkpoint(config: RunConfig, *, checkpoint: str, store: str, device: torch.device) -> dict[str, float]:
+    """`score` of the model in a checkpoint on a prepared dataset.
+
+    Raises:
+        CheckpointError: it is damaged, of another architecture than `config.model`, or of the pose phase.
+    """
+    model, state = load_model(checkpoint, config.model, device)
+    if model.stage == "pose":
+        raise CheckpointError(f"{checkpoint} is of phase {state.phase}, which has no descriptor: take a later phase's")
+    return score(model, open_store(store, config.storage), config, device, resolve_precision(config, device))
 
 
 def score_mean_colour(dataset: Dataset, config: EvaluationConfig) -> dict[str, float]:

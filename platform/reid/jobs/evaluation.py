@@ -1,0 +1,81 @@
+"""Scores one checkpoint on the configured dataset."""
+
+import dataclasses
+import functools
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from reid.config import RunConfig
+from reid.jobs import command, results
+from reid.jobs.data import prepare_data
+from reid.jobs.records import dataset_input, parent_record, recorder
+from reid.tracking import Measurement
+from reid.training.checkpoint import load_state
+from reid.training.cluster import connect, require_placeable
+from reid.training.runner import evaluate
+from reid.training.scoring import score_mean_colour
+from reid.training.storage import Storage, open_store
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = command.parser(
+        "Score a checkpoint on query and gallery and record the scores in MLflow. Without --preset, the settings are "
+        "those the checkpoint was trained with."
+    )
+    parser.add_argument(
+        "--checkpoint", required=True, metavar="PLACE", help="a phase's checkpoint: a folder or a pyarrow.fs URI"
+    )
+    arguments = parser.parse_args(argv)
+    checkpoint = arguments.checkpoint if "://" in arguments.checkpoint else str(Path(arguments.checkpoint).absolute())
+    command.run(
+        functools.partial(run_evaluation, checkpoint=checkpoint),
+        arguments,
+        base=lambda: _settings_of(checkpoint),
+    )
+
+
+def run_evaluation(config: RunConfig, checkpoint: str) -> dict[str, float]:
+    """Score a checkpoint on query and gallery of the configured dataset.
+
+    Raises:
+        ValueError: settings, data, cluster or checkpoint do not permit it.
+        PhaseFailedError: the checkpoint does not fit `config.model`.
+    """
+    storage = Storage(config.storage)
+    storage.require_writable()
+    runs = recorder(config, storage, os.environ.get("MLFLOW_TRACKING_URI"))
+    phase = load_state(checkpoint).phase
+    if config.scaling.num_workers:
+        connect()
+        require_placeable(config.scaling)
+    data = prepare_data(config, storage, {"final"})
+    dataset = open_store(data.reid, config.storage)
+    key = f"{config.name}-evaluation-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+    record = parent_record(key, "evaluation", config, (dataset_input(dataset, data.reid),))
+    record = dataclasses.replace(record, tags=record.tags | {"reid.checkpoint": checkpoint, "reid.phase": phase})
+    runs.put(record)
+    try:
+        metrics = evaluate(config, checkpoint=checkpoint, store=data.reid, folder=storage.place("runs", key))
+    except BaseException:
+        runs.put(dataclasses.replace(record, status="FAILED"))
+        raise
+    measured = (Measurement(step=0, time=time.time(), metrics=metrics),)
+    runs.put(dataclasses.replace(record, status="FINISHED", measurements=measured))
+    floor = score_mean_colour(dataset, config.evaluation)
+    results.show({results.MEAN_COLOUR: results.of(floor), phase: results.of(metrics)})
+    for name, value in metrics.items():
+        if name.startswith("eval/attributes/"):
+            print(f"{name.removeprefix('eval/')}: {value:.1%}")
+    print(f"data: {data.reid}")
+    print(f"checkpoint: {checkpoint}")
+    print(f"MLflow: {runs.uri}, experiment {runs.experiment}, run {record.name}")
+    print(results.browse(runs))
+    return metrics
+
+
+def _settings_of(checkpoint: str) -> Mapping[str, Any]:
+    """A checkpoint's settings but those of where it was trained and recorded."""
+    return load_state(checkpoint).config.model_dump(mode="json", exclude={"storage", "tracking", "scaling"})
