@@ -86,7 +86,7 @@ def draw(
 
 def normalise(images_BHWC: Tensor, image_size: tuple[int, int]) -> Tensor:
     """uint8 B × H' × W' × 3 → float32 B × 3 × H × W by ImageNet's statistics, in channels-last memory."""
-    return _standardised(_unit(_resized(images_BHWC, image_size)))
+    return _standardised(_to_float(_resized(images_BHWC, image_size)))
 
 
 def augment(images_BHWC: Tensor, draws: Draws, config: AugmentationConfig, image_size: tuple[int, int]) -> Tensor:
@@ -94,16 +94,16 @@ def augment(images_BHWC: Tensor, draws: Draws, config: AugmentationConfig, image
 
     A rectangle is erased with ImageNet's mean colour.
     """
-    images_BCHW = _resized(images_BHWC, image_size)
     if config.flip:
-        images_BCHW = torch.where(draws.flip_B[:, None, None, None], images_BCHW.flip(-1), images_BCHW)
+        images_BHWC = torch.where(draws.flip_B[:, None, None, None], images_BHWC.flip(2), images_BHWC)
+    images_BCHW = _resized(images_BHWC, image_size)
     if config.pad:
         images_BCHW = _shifted(images_BCHW, draws.shift_B2, config.pad)
-    images_BCHW = _unit(images_BCHW)
+    images_BCHW = _to_float(images_BCHW)
     if config.colour:
         mean_B111 = F.rgb_to_grayscale(images_BCHW).mean(dim=(1, 2, 3), keepdim=True)
         contrasted_BCHW = mean_B111 + (images_BCHW - mean_B111) * draws.contrast_B[:, None, None, None]
-        images_BCHW = (contrasted_BCHW * draws.gain_BC[:, :, None, None]).clamp(0, 1)
+        images_BCHW = (contrasted_BCHW * draws.gain_BC[:, :, None, None]).clamp(0, 255)
     images_BCHW = _standardised(images_BCHW)
     if config.erase:
         images_BCHW.masked_fill_(_rectangles(draws.erase_B4, image_size)[:, None], 0.0)
@@ -143,14 +143,15 @@ def _resized(images_BHWC: Tensor, image_size: tuple[int, int]) -> Tensor:
     return resized_BCHW
 
 
-def _unit(images_BCHW: Tensor) -> Tensor:
-    return images_BCHW.to(torch.float32, memory_format=torch.channels_last).div_(255)
+def _to_float(images_BCHW: Tensor) -> Tensor:
+    return images_BCHW.to(torch.float32, memory_format=torch.channels_last)
 
 
 def _standardised(images_BCHW: Tensor) -> Tensor:
+    """In place, from 0..255."""
     mean = images_BCHW.new_tensor(IMAGENET_MEAN)[:, None, None]
     std = images_BCHW.new_tensor(IMAGENET_STD)[:, None, None]
-    return images_BCHW.sub_(mean).div_(std)
+    return images_BCHW.sub_(255 * mean).div_(255 * std)
 
 
 def _shifted(images_BCHW: Tensor, shift_B2: Tensor, pad: int) -> Tensor:
