@@ -158,8 +158,8 @@ DETAILS: dict[str, Callable[[np.random.Generator, Person], Person]] = {
 def sample_population(rng: np.random.Generator, count: int) -> list[Person]:
     """`count` identities in groups of one to four look-alikes.
 
-    The members of a group share body and colours. Each but the first differs from the first in one detail or in two, and
-    no two of them in the same ones.
+    The members of a group share body and colours. Each but the first differs from the first in one detail or in two,
+    and no two of them in the same ones.
     """
     people: list[Person] = []
     while len(people) < count:
