@@ -104,6 +104,21 @@ def test_any_mapping_of_tasks_gives_the_same_store(market_once: Path, tmp_path: 
     assert len(digests) == 1
 
 
+def test_relative_folders_reach_tasks_that_run_elsewhere(
+    market: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def from_another_folder(function: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[Any]:
+        monkeypatch.chdir("/")
+        results = [function(task) for task in tasks]
+        monkeypatch.chdir(tmp_path)
+        return iter(results)
+
+    prepare("embedded", market.relative_to(tmp_path), "store", map_tasks=from_another_folder)
+    assert len(open_dataset(tmp_path / "store").splits["train"]) == 12
+
+
 def test_progress_counts_every_image(market_once: Path, tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     prepare("embedded", market_once, tmp_path / "store", progress=lambda done, total: seen.append((done, total)))

@@ -60,7 +60,8 @@ def prepare(
         DataError: the source is incomplete, unreadable or contradicts itself, and nothing is left in `destination`; or
             `destination` holds something else, which is left alone.
     """
-    manifest, source, destination = load_manifest(name), Path(source), Path(destination)
+    manifest = load_manifest(name)
+    source, destination = Path(source).absolute(), Path(destination).absolute()  # tasks may run in another folder
     plan = plan_digest(name, source, height=height, width=width, encoding=encoding)
     if destination.resolve().is_relative_to(source.resolve()):
         raise DataError(f"the store {destination} would lie within its source {source}: choose another destination")

@@ -132,6 +132,10 @@ def escaping(root: Path) -> None:
     change(root, lambda content: content["images"][0].update(file_name="../secret.jpg"))
 
 
+def boxless(root: Path) -> None:
+    change(root, lambda content: content["annotations"][1].pop("bbox"))
+
+
 def nobody(root: Path) -> None:
     change(root, lambda content: content.update(annotations=[]))
 
@@ -145,6 +149,7 @@ def nobody(root: Path) -> None:
         (truncated, "no COCO annotation file"),
         (other_annotations, "person keypoints"),
         (escaping, "../secret.jpg"),
+        (boxless, "annotations 4 lack"),
         (nobody, "nobody with 5 joints"),
     ],
 )

@@ -95,6 +95,12 @@ def _load(path: Path) -> Any:
         raise DataError(f"there is no {path}: unpack the COCO annotations there") from None
     except (json.JSONDecodeError, UnicodeDecodeError, AssertionError, KeyError, TypeError) as error:
         raise DataError(f"{path} is no COCO annotation file, download it again: {error!r}") from error
+    needed = {"image_id", "bbox", "keypoints"}
+    broken = [number for number, person in coco.anns.items() if not needed <= person.keys()]
+    if broken:
+        raise DataError(
+            f"{path}: annotations {some_of(broken)} lack {some_of(sorted(needed))}: use the person keypoints"
+        )
     unsafe = [image["file_name"] for image in coco.imgs.values() if Path(image["file_name"]).name != image["file_name"]]
     if unsafe:
         raise DataError(f"{path} lists images outside their folder: {some_of(unsafe)}: do not use this file")
