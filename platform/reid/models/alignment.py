@@ -20,6 +20,11 @@ PLENARY = "plenary"
 """The branch that sees every pose channel and tells identities apart."""
 
 
+def unit_variance(unit_BD: Tensor) -> Tensor:
+    """Unit vectors with entries scaled to a mean square of 1, the input that a linear layer's initial weights expect."""
+    return unit_BD * unit_BD.shape[1] ** 0.5
+
+
 class Classifiers(nn.Module):
     """Linear classifiers on one vector: identity, if any, and attributes.
 
@@ -81,13 +86,11 @@ class Branch(nn.Module):
     def __init__(self, features: int, dim: int, num_identities: int | None, num_classes: Mapping[str, int]) -> None:
         super().__init__()
         self.project = nn.Linear(features, dim)
-        nn.init.normal_(self.project.weight, std=dim**-0.5)  # unit vectors in, unit length out
-        nn.init.zeros_(self.project.bias)
         self.classifiers = Classifiers(dim, num_identities, num_classes)
 
     def forward(self, fused_BD: Tensor) -> tuple[Tensor, Tensor | None, dict[str, Tensor]]:
         """Returns the L2-normalised embedding in the dtype of the input, identity logits, attribute logits by name."""
-        projected_BD = self.project(fused_BD)
+        projected_BD = self.project(unit_variance(fused_BD))
         return F.normalize(projected_BD.to(fused_BD.dtype), dim=1), *self.classifiers(projected_BD)
 
 

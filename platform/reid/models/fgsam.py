@@ -18,7 +18,7 @@ from reid.config import ModelConfig
 from reid.config.body import AFFINITY_CHANNELS, CONFIDENCE_CHANNELS, POSE_CHANNELS
 from reid.config.schema import Stage
 from reid.data.manifests import Attribute
-from reid.models.alignment import Classifiers, LocallyReinforcedAlignment
+from reid.models.alignment import Classifiers, LocallyReinforcedAlignment, unit_variance
 from reid.models.pooling import CompactBilinearPooling, bilinear_product
 from reid.models.pose_net import PoseMaps, PoseResolveNet
 from reid.models.precision import at_least_fp32
@@ -132,7 +132,7 @@ class FGSAM(nn.Module):
             product_BCJ = bilinear_product(features_BCHW, self._normed(pose[-1])) if pose else None
         if self.stage == "intermediate":
             fused_BD = F.normalize(sum_BC, dim=1) if product_BCJ is None else self.pooling.fuse(product_BCJ)
-            identity_logits_BK, attribute_logits = self.intermediate(fused_BD)
+            identity_logits_BK, attribute_logits = self.intermediate(unit_variance(fused_BD))
             return Output(
                 pose=pose,
                 identity_logits_BK=identity_logits_BK,
