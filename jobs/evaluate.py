@@ -1,11 +1,7 @@
 #!/usr/bin/env python3
 """Scores a checkpoint on query and gallery of the configured dataset and records the scores in MLflow."""
 
-import sys
-from pathlib import Path
-
-# what runs is the tree that was submitted, whatever version is installed
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "platform"))
+import _tree  # noqa: F401 - first: it puts this tree's package on the path
 
 from reid.jobs.evaluation import main
 

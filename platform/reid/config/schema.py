@@ -227,6 +227,14 @@ class RunConfig(Section):
     evaluation: EvaluationConfig = EvaluationConfig()
     tracking: TrackingConfig = TrackingConfig()
 
+    @field_validator("phases", mode="before")
+    @classmethod
+    def _null_leaves_out(cls, phases: Any) -> Any:
+        """`phases.pose=null` takes a preset's phase out."""
+        if not isinstance(phases, dict):
+            return phases
+        return {name: phase for name, phase in phases.items() if phase is not None}
+
     @field_validator("storage")
     @classmethod
     def _absolute(cls, storage: str) -> str:

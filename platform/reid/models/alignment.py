@@ -21,7 +21,7 @@ PLENARY = "plenary"
 
 
 def unit_variance(unit_BD: Tensor) -> Tensor:
-    """Unit vectors with entries scaled to a mean square of 1, the input that a linear layer's initial weights expect."""
+    """Unit vectors scaled to entries of mean square 1, the input that a linear layer's initial weights expect."""
     return unit_BD * unit_BD.shape[1] ** 0.5
 
 

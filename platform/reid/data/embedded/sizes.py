@@ -56,14 +56,14 @@ SIZES: dict[str, BenchmarkSize] = {
         coco_val_images=8,
     ),
     "demo": BenchmarkSize(
-        train_identities=160,
-        train_images=1_600,
+        train_identities=400,
+        train_images=2_000,
         test_identities=80,
         query_images=240,
         gallery_images=800,
         distractor_images=120,
         junk_images=60,
-        coco_train_images=1_000,
+        coco_train_images=700,
         coco_val_images=100,
     ),
     # Market-1501's own counts.
