@@ -17,7 +17,6 @@ the matches of one query, as many as the block's largest number of matches.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -52,12 +51,14 @@ def rank_matches(
     kept_N: Tensor,
     offset_D: Tensor,
     gallery_block: int,
+    product_threads: int,
 ) -> tuple[Tensor, Tensor]:
     """Ranks of the matches of a block of queries, from 0, ascending, int64 (B, P), and the places taken, bool (B, P).
 
     `same_identity` holds all gallery items of the queries' identities, by row, then column; those not in `kept_N` are
     removed from their query's ranking and `junk_G` from every ranking. `offset_D` is subtracted from all features:
     distances do not change, but features that share a large part (after a ReLU, early in training) round less.
+    `product_threads` are for the matrix products; see `on_threads` for the rest.
     """
     distances_N = pair_distances(query_BD, gallery_GD, same_identity)
     places = _place_matches(distances_N, same_identity, kept_N, len(query_BD))
@@ -79,7 +80,8 @@ def rank_matches(
         centred_CD = centre(gallery_GD[start : start + gallery_block], offset_D)
         norms_C = torch.linalg.vector_norm(centred_CD, dim=1)
         bias_C = (norms_C.square() / -2).masked_fill(junk_G[start : start + gallery_block], -torch.inf)
-        scores_BC = torch.addmm(bias_C, centred_BD, centred_CD.T)
+        with on_threads(product_threads):
+            scores_BC = torch.addmm(bias_C, centred_BD, centred_CD.T)
         margin_B = rounding_margin(squares_B.sqrt() + norms_C.max(), len(offset_D))
 
         rows, columns = rows_N[first:last], columns_N[first:last] - start
@@ -116,15 +118,14 @@ def pair_distances(query_BD: Tensor, gallery_GD: Tensor, pairs: Pairs) -> Tensor
     distances_N = torch.empty(len(pairs.rows_N), dtype=torch.float64, device=query_BD.device)
     for start in range(0, len(distances_N), PAIRS_AT_ONCE):
         some = slice(start, start + PAIRS_AT_ONCE)
-        terms_ND = _on_one_thread(query_BD.index_select(0, pairs.rows_N[some]).double())
-        terms_ND -= _on_one_thread(gallery_GD.index_select(0, pairs.columns_N[some]).double())
-        terms_ND *= terms_ND
+        terms_ND = query_BD.index_select(0, pairs.rows_N[some]).double()
+        terms_ND.sub_(gallery_GD.index_select(0, pairs.columns_N[some])).square_()
         width = terms_ND.shape[1]
         while width > 1:
             half = width // 2
             terms_ND[:, :half] += terms_ND[:, width - half : width]
             width -= half
-        distances_N[some] = torch.as_tensor(terms_ND[:, 0])
+        distances_N[some] = terms_ND[:, 0]
     return distances_N
 
 
@@ -141,6 +142,21 @@ def float32_products(device: torch.device) -> Iterator[None]:
     finally:
         for backend, precision in zip(backends, before, strict=True):
             backend.fp32_precision = precision
+
+
+@contextmanager
+def on_threads(count: int) -> Iterator[None]:
+    """CPU arithmetic on so many threads; the caller's number is put back.
+
+    Everything but the matrix products is so small that waking a second thread gains little, and costs many times the
+    arithmetic where other work holds the cores.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _place_matches(distances_N: Tensor, pairs: Pairs, kept_N: Tensor, num_rows: int) -> Places:
@@ -196,11 +212,6 @@ def _check_rounding(errors_N: Tensor, margins_N: Tensor) -> None:
             "matrix products on this device are less exact than float32, or the features overflow it; "
             "unset NVIDIA_TF32_OVERRIDE, and L2-normalise the features if they exceed 1e18"
         )
-
-
-def _on_one_thread(values: Tensor) -> Any:
-    """As a NumPy array if on a CPU: arithmetic this small gains less than it loses by waking threads."""
-    return values.numpy() if values.device.type == "cpu" else values
 
 
 def _sort_rows(scores_BC: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .ranking import Pairs, float32_products, rank_matches
+from .ranking import Pairs, float32_products, on_threads, rank_matches
 
 JUNK_PID = -1
 AVERAGE_PRECISIONS = ("rectangle", "trapezoid")
@@ -141,9 +141,17 @@ def score_queries(
         block = by_count[start : start + query_block]
         same_identity = _expand(first_Q[block], count_Q[block], by_pid)
         kept_N = gallery.camids_I[same_identity.columns_N] != query.camids_I[block][same_identity.rows_N]
-        with float32_products(by_count.device):
+        threads = torch.get_num_threads()
+        with float32_products(by_count.device), on_threads(1):
             ranks_BP, taken_BP = rank_matches(
-                query.features_ID[block], gallery.features_ID, junk_G, same_identity, kept_N, offset_D, gallery_block
+                query.features_ID[block],
+                gallery.features_ID,
+                junk_G,
+                same_identity,
+                kept_N,
+                offset_D,
+                gallery_block,
+                product_threads=threads,
             )
         matches_B = taken_BP.sum(1)
         last_rank_B = ranks_BP.masked_fill(~taken_BP, -1).amax(1) + 1
