@@ -9,10 +9,6 @@ VENV := .venv
 INSTALLED := $(VENV)/.installed
 STORAGE = $(or $(REID_STORAGE),$(HOME)/reid)
 
-# Without a mode of its own, Ray would start some services with a token and others without.
-RAY_AUTH_MODE ?= token
-export RAY_AUTH_MODE
-
 .PHONY: help pipeline test bench ui lint
 
 help: ## list the targets

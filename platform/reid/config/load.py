@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 
 from reid.config.presets import PRESETS
 from reid.config.schema import UNION_TAGS, PhaseConfig, RunConfig
+from reid.config.secrets import without_passwords
 from reid.config.section import Section
 
 EXPECTED = {
@@ -147,7 +148,7 @@ def _describe(details: ErrorDetails, tree: Any) -> list[str]:
     message = re.sub("^(Input|String) should", "must", details["msg"].removeprefix("Value error, "))
     message = EXPECTED.get(details["type"], message)
     shown = f" (given: {given!r})" if isinstance(given, str | int | float | list | tuple | None) else ""
-    return [f"{path}: {message}{shown}"]
+    return [without_passwords(f"{path}: {message}{shown}")]
 
 
 def _incomplete_phase(name: str, phase: dict[str, Any], names: list[str]) -> str:

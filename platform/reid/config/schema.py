@@ -4,9 +4,18 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
 from reid.config.body import LAYOUTS, Layout
+from reid.config.secrets import without_passwords
 from reid.config.section import Section
 
 Stage = Literal["pose", "baseline", "intermediate", "final"]
@@ -205,6 +214,11 @@ class TrackingConfig(Section):
     """Tracking server; none = `$MLFLOW_TRACKING_URI`, else the database `<storage>/mlflow.db`."""
     experiment: str = Field("reid", min_length=1)
 
+    @field_serializer("uri", when_used="json-unless-none")
+    def _masked(self, uri: str) -> str:
+        """What is dumped as JSON is recorded and printed; a job and its workers hold the address as it is."""
+        return without_passwords(uri)
+
 
 class RunConfig(Section):
     """A whole run."""
@@ -240,6 +254,8 @@ class RunConfig(Section):
     def _absolute(cls, storage: str) -> str:
         if not storage:
             raise ValueError("is empty: give a folder, or a URI such as s3://bucket/reid")
+        if without_passwords(storage) != storage:
+            raise ValueError("holds a password, which every record would show: give it by the environment instead")
         return storage if "://" in storage else str(Path(storage).expanduser().absolute())
 
     @model_validator(mode="after")

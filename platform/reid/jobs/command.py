@@ -12,7 +12,7 @@ from reid.training.cluster import PlacementError
 from reid.training.runner import PhaseFailedError
 
 DEFAULT_PRESET = "demo"
-JOB_ERRORS = (ConfigError, DataError, PlacementError, PhaseFailedError, ValueError)
+JOB_ERRORS = (ConfigError, DataError, PlacementError, PhaseFailedError, ValueError, ConnectionError)
 """What a user can remedy: one clear line instead of a traceback."""
 
 

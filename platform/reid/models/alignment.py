@@ -4,6 +4,7 @@
 Legend: B images, C trunk channels, J = 57 pose channels, K channels of one part, D length of a vector, I identities.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,7 +23,7 @@ PLENARY = "plenary"
 
 def unit_variance(unit_BD: Tensor) -> Tensor:
     """Unit vectors scaled to entries of mean square 1, the input that a linear layer's initial weights expect."""
-    return unit_BD * unit_BD.shape[1] ** 0.5
+    return unit_BD * math.sqrt(unit_BD.shape[1])
 
 
 class Classifiers(nn.Module):

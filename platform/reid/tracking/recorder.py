@@ -11,6 +11,7 @@ from mlflow.exceptions import MlflowException
 from requests import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
+from reid.config.secrets import without_passwords
 from reid.tracking.record import RunRecord
 from reid.tracking.store import RunStore
 
@@ -32,12 +33,17 @@ class Recorder:
     """
 
     def __init__(self, *, uri: str, experiment: str, artifacts: str | None, outbox: Path) -> None:
-        self.uri = uri
+        self._uri = uri
         self.experiment = experiment
         self._artifacts = artifacts
         self._outbox = outbox
         self._store: RunStore | None = None
         self._retry_at = 0.0
+
+    @property
+    def uri(self) -> str:
+        """The tracking server's address, fit to be shown."""
+        return without_passwords(self._uri)
 
     def __getstate__(self) -> dict[str, object]:
         return self.__dict__ | {"_store": None, "_retry_at": 0.0}
@@ -55,15 +61,18 @@ class Recorder:
             for path in self.kept():
                 try:
                     if self._store is None:
-                        self._store = RunStore(self.uri, self.experiment, self._artifacts)
-                    self._store.sync(RunRecord.from_json(json.loads(path.read_text())))
+                        self._store = RunStore(self._uri, self.experiment, self._artifacts)
+                    record = path.read_text()
+                    self._store.sync(RunRecord.from_json(json.loads(record)))
                 except UNREACHABLE as error:
                     self._store = None  # what it knows of the server may be outdated when the server is back
                     self._retry_at = time.monotonic() + RETRY_AFTER_S
-                    reason = (str(error).splitlines() or [repr(error)])[0]
+                    reason = without_passwords((str(error).splitlines() or [repr(error)])[0])
                     logger.warning("MLflow at %s took no record, it is kept in %s: %s", self.uri, self._outbox, reason)
                     return False
-                path.unlink()
+                with self._writing():
+                    if path.read_text() == record:  # else another process has put a later one meanwhile
+                        path.unlink()
         return True
 
     def kept(self) -> list[Path]:
@@ -81,5 +90,10 @@ class Recorder:
         self._outbox.mkdir(parents=True, exist_ok=True)
         path = self._outbox / f"{record.key}.json"
         partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(record.to_json()))
-        os.replace(partial, path)
+        with self._writing():
+            partial.write_text(json.dumps(record.to_json()))
+            os.replace(partial, path)
+
+    def _writing(self) -> FileLock:
+        """Held for a moment by whoever changes the outbox; sending, which may take long, has a lock of its own."""
+        return FileLock(self._outbox / ".writing")

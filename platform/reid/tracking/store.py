@@ -32,7 +32,8 @@ class RunStore:
         self._client = mlflow.MlflowClient(tracking_uri=uri)
         self._experiment = self._find_or_create_experiment(experiment, artifacts)
         self._run_ids: dict[str, str] = {}
-        self._logged: dict[str, set[tuple[str, int]]] = {}
+        self._logged: dict[str, dict[str, set[int]]] = {}
+        """Steps that MLflow holds, by run and metric, as far as they were asked for."""
 
     def sync(self, record: RunRecord) -> str:
         """Make MLflow hold all that a record says, and nothing twice; returns MLflow's id of the run.
@@ -90,14 +91,10 @@ class RunStore:
         return str(found[0].info.run_id)
 
     def _log_measurements(self, record: RunRecord, run_id: str, known: set[str], model: LoggedModel | None) -> None:
-        if record.key not in self._logged:
-            wanted = {name for measurement in record.measurements for name in measurement.metrics}
-            self._logged[record.key] = {
-                (name, metric.step)
-                for name in wanted & known
-                for metric in self._client.get_metric_history(run_id, name)
-            }
-        logged = self._logged[record.key]
+        logged = self._logged.setdefault(record.key, {})
+        for name in {name for measurement in record.measurements for name in measurement.metrics} - logged.keys():
+            history = self._client.get_metric_history(run_id, name) if name in known else ()
+            logged[name] = {metric.step for metric in history}
         fresh = [
             Metric(
                 name,
@@ -108,12 +105,13 @@ class RunStore:
             )
             for measurement in record.measurements
             for name, value in measurement.metrics.items()
-            if (name, measurement.step) not in logged
+            if measurement.step not in logged[name]
         ]
         for start in range(0, len(fresh), METRICS_AT_ONCE):
             some = fresh[start : start + METRICS_AT_ONCE]
             self._client.log_batch(run_id, metrics=some)
-            logged.update((metric.key, metric.step) for metric in some)
+            for metric in some:
+                logged[metric.key].add(metric.step)
 
     def _find_or_create_model(self, record: RunRecord, run_id: str) -> LoggedModel:
         found = self._client.search_logged_models(

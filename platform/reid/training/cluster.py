@@ -1,12 +1,15 @@
 """The Ray cluster: joining it, asking what it can place, and spreading independent tasks over it."""
 
+import logging
 import os
 import secrets
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import ray
+from ray._private.services import find_bootstrap_address
 from ray.exceptions import GetTimeoutError
 from ray.util.placement_group import placement_group, remove_placement_group
 
@@ -22,22 +25,31 @@ class PlacementError(RuntimeError):
 
 
 def connect() -> None:
-    """Join the cluster named by `RAY_ADDRESS` or running on this machine, else start one here.
+    """Join the cluster that `RAY_ADDRESS` names or `ray start` started here last, else start one for this process.
 
     The package's own source travels along: workers run the code that was submitted, whatever version is installed.
+
+    Raises:
+        ConnectionError: nothing answers at `RAY_ADDRESS`.
     """
     if ray.is_initialized():
         return
-    runtime_env = {"py_modules": [str(Path(reid.__file__).parent)]}
-    try:
-        ray.init(address="auto", runtime_env=runtime_env, logging_level="warning")
-    except ConnectionError:
-        if "RAY_ADDRESS" in os.environ:
-            raise
-        # A token for this cluster alone: Ray would leave one in the home directory that other users can read, and that
-        # changes how clusters started later behave.
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-        ray.init(address="local", runtime_env=runtime_env, logging_level="warning")
+    start = partial(
+        ray.init, runtime_env={"py_modules": [str(Path(reid.__file__).parent)]}, logging_level=logging.ERROR
+    )
+    if "RAY_ADDRESS" in os.environ:
+        start()
+        return
+    if (address := find_bootstrap_address(None)) is not None:
+        try:
+            start(address=address)
+            return
+        except ConnectionError:
+            print(f"the cluster last started here, {address}, does not answer: starting one for this job", flush=True)
+    # A token for this cluster alone: Ray would leave one in the home directory that other users can read, and that
+    # changes how clusters started later behave.
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    start(address="local")
 
 
 def map_on_cluster(function: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
