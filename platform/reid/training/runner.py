@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow.fs
 import ray.train
+import ray.train.v2._internal.execution.context
 import torch
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 
@@ -100,6 +101,7 @@ def _run_workers(
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
             failure_config=ray.train.FailureConfig(max_failures=scaling.max_failures, controller_failure_limit=1),
             callbacks=list(callbacks),
+            logging_config=ray.train.LoggingConfig(log_level="WARNING"),
             worker_runtime_env={"env_vars": {"OMP_NUM_THREADS": str(max(1, int(scaling.cpus_per_worker)))}},
         ),
     )
@@ -120,7 +122,8 @@ class Stopped:
 
 
 def _train_worker(config: dict[str, Any]) -> Stopped | None:
-    logging.getLogger("ray.train").setLevel(logging.WARNING)  # it prints every report in full
+    # prints every report in full, under a name that Ray Train's own log level does not cover
+    logging.getLogger(ray.train.v2._internal.execution.context.__file__).setLevel(logging.WARNING)
     latest = ray.train.get_checkpoint()
 
     def report(state: PhaseState, save: Save) -> None:
