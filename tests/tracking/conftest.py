@@ -1,0 +1,129 @@
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import pytest
+from mlflow import MlflowClient
+
+from reid.tracking import DatasetInput, Measurement, RunRecord
+
+
+@dataclass
+class Server:
+    """A tracking server that can be killed and started again at the same address, with the same database."""
+
+    folder: Path
+    port: int = field(default=0)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def uri(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+        with (self.folder / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [
+                    *(Path(sys.executable).with_name("mlflow"), "server", "--workers=1"),
+                    *("--host=127.0.0.1", f"--port={self.port}"),
+                    f"--backend-store-uri=sqlite:///{self.folder}/server.db",
+                    *("--serve-artifacts", f"--artifacts-destination={self.folder}/artifacts"),
+                ],
+                env=environment,
+                stdout=log,
+                stderr=log,
+            )
+        deadline = time.monotonic() + 120
+        while not self._answers():
+            assert time.monotonic() < deadline, (self.folder / "server.log").read_text()
+            time.sleep(0.1)
+
+    def kill(self) -> None:
+        """SIGKILL to it and to its workers."""
+        assert self.process is not None
+        parent = psutil.Process(self.process.pid)
+        family = [parent, *parent.children(recursive=True)]
+        for process in family:
+            process.kill()
+        self.process.wait()
+        psutil.wait_procs(family, timeout=10)
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.uri}/health", timeout=1) as answer:  # noqa: S310 - http
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    folder = tmp_path / "server"
+    folder.mkdir()
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        server = Server(folder, listener.getsockname()[1])
+    server.start()
+    yield server
+    if server.process is not None and server.process.poll() is None:
+        server.kill()
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/mlflow.db"
+
+
+@pytest.fixture
+def client(database: str) -> MlflowClient:
+    return MlflowClient(tracking_uri=database)
+
+
+@pytest.fixture
+def parent() -> RunRecord:
+    return RunRecord(
+        key="walk-1", name="walk-1", status="RUNNING", tags={"reid.kind": "pipeline"}, params={"seed": "0"}
+    )
+
+
+@pytest.fixture
+def phase(tmp_path: Path) -> RunRecord:
+    """A finished phase with three epochs, a dataset, an artifact and a checkpoint."""
+    checkpoint = tmp_path / "checkpoint"
+    checkpoint.mkdir()
+    (checkpoint / "model.safetensors").write_bytes(b"weights")
+    (tmp_path / "notes.md").write_text("notes")
+    return RunRecord(
+        key="walk-1.final",
+        name="final",
+        status="FINISHED",
+        parent="walk-1",
+        tags={"reid.phase": "final"},
+        params={"seed": "0", "loss.alpha": "0.5"},
+        measurements=measured(3),
+        inputs=(DatasetInput(name="d", digest="ab" * 32, source="/data/d", context="training", profile={"train": 9}),),
+        artifacts={str(tmp_path / "notes.md"): ""},
+        model="final",
+        checkpoint=str(checkpoint),
+    )
+
+
+def measured(epochs: int) -> tuple[Measurement, ...]:
+    """Measured a day ago, ten seconds an epoch."""
+    return tuple(
+        Measurement(
+            step=epoch,
+            time=1_700_000_000.25 + 10 * epoch,
+            metrics={"train/total": 1 / epoch, **({"eval/mAP": 0.5} if epoch == epochs else {})},
+        )
+        for epoch in range(1, epochs + 1)
+    )

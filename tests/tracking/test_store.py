@@ -1,0 +1,161 @@
+"""Bringing MLflow into line with a record, again and again, and after a crash at any request."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from reid.tracking import Measurement, RunRecord
+from reid.tracking.store import RunStore
+
+REQUESTS = (
+    "create_run",
+    "create_logged_model",
+    "log_batch",
+    "log_inputs",
+    "log_artifact",
+    "log_model_artifacts",
+    "finalize_logged_model",
+    "set_terminated",
+)
+
+
+@pytest.fixture
+def open_store(database: str, tmp_path: Path) -> Callable[[], RunStore]:
+    return lambda: RunStore(database, "reid", str(tmp_path / "artifacts"))
+
+
+def contents(client: MlflowClient) -> dict[str, dict[str, Any]]:
+    """All that MLflow holds, by name of the run."""
+    experiment = client.get_experiment_by_name("reid")
+    runs = client.search_runs([experiment.experiment_id])
+    assert len({run.info.run_name for run in runs}) == len(runs), "a run is there twice"
+    names = {run.info.run_id: run.info.run_name for run in runs}
+    return {
+        run.info.run_name: {
+            "status": run.info.status,
+            "parent": names.get(run.data.tags.get("mlflow.parentRunId", "")),
+            "params": run.data.params,
+            "metrics": {
+                name: [(m.step, m.value, m.timestamp) for m in client.get_metric_history(run.info.run_id, name)]
+                for name in run.data.metrics
+            },
+            "inputs": [(item.dataset.name, item.dataset.digest) for item in run.inputs.dataset_inputs],
+            "artifacts": [file.path for file in client.list_artifacts(run.info.run_id)],
+            "models": [
+                (
+                    model.name,
+                    str(model.status),
+                    [file.path for file in client.list_logged_model_artifacts(model.model_id)],
+                )
+                for model in client.search_logged_models(
+                    [experiment.experiment_id], filter_string=f"source_run_id = '{run.info.run_id}'"
+                )
+            ],
+        }
+        for run in runs
+    }
+
+
+EXPECTED = {
+    "status": "FINISHED",
+    "parent": "walk-1",
+    "params": {"seed": "0", "loss.alpha": "0.5"},
+    "metrics": {
+        "train/total": [(1, 1.0, 1700000010250), (2, 0.5, 1700000020250), (3, 1 / 3, 1700000030250)],
+        "eval/mAP": [(3, 0.5, 1700000030250)],
+    },
+    "inputs": [("d", "ab" * 18)],
+    "artifacts": ["notes.md"],
+    "models": [("final", "READY", ["model.safetensors"])],
+}
+
+
+def test_everything_arrives_with_the_times_of_measuring(
+    open_store: Callable[[], RunStore], client: MlflowClient, parent: RunRecord, phase: RunRecord
+) -> None:
+    store = open_store()
+    store.sync(parent)
+    store.sync(phase)
+    assert contents(client)["final"] == EXPECTED
+    assert contents(client)["walk-1"]["status"] == "RUNNING"
+
+
+@pytest.mark.parametrize("same_process", [True, False])
+def test_a_second_time_changes_nothing(
+    open_store: Callable[[], RunStore], client: MlflowClient, parent: RunRecord, phase: RunRecord, same_process: bool
+) -> None:
+    store = open_store()
+    store.sync(parent)
+    store.sync(phase)
+    store = store if same_process else open_store()
+    store.sync(phase)
+    assert contents(client)["final"] == EXPECTED
+
+
+def test_a_growing_record_sends_only_what_is_new(
+    open_store: Callable[[], RunStore],
+    client: MlflowClient,
+    parent: RunRecord,
+    phase: RunRecord,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sent: list[tuple[str, int]] = []
+    log_batch = MlflowClient.log_batch
+
+    def counting(self: MlflowClient, run_id: str, metrics: Any = (), **kwargs: Any) -> None:
+        sent.extend((metric.key, metric.step) for metric in metrics)
+        log_batch(self, run_id, metrics=metrics, **kwargs)
+
+    monkeypatch.setattr(MlflowClient, "log_batch", counting)
+    driver, controller = open_store(), open_store()
+    driver.sync(parent)
+    running = replace(phase, status="RUNNING", measurements=(), checkpoint=None)
+    driver.sync(running)
+    for epochs in (1, 2, 3):
+        controller.sync(replace(running, measurements=phase.measurements[:epochs]))
+    driver.sync(phase)
+    assert sent == [("train/total", 1), ("train/total", 2), ("train/total", 3), ("eval/mAP", 3)]
+    assert contents(client)["final"] == EXPECTED
+
+
+@pytest.mark.parametrize("answered", [True, False], ids=["after", "before"])
+@pytest.mark.parametrize("request_name", REQUESTS)
+def test_a_crash_at_a_request_leaves_nothing_twice_and_nothing_out(
+    open_store: Callable[[], RunStore],
+    client: MlflowClient,
+    parent: RunRecord,
+    phase: RunRecord,
+    monkeypatch: pytest.MonkeyPatch,
+    request_name: str,
+    answered: bool,
+) -> None:
+    open_store().sync(parent)
+    original = getattr(MlflowClient, request_name)
+
+    def crashing(*args: Any, **kwargs: Any) -> Any:
+        if answered:
+            original(*args, **kwargs)
+        raise MlflowException("the connection broke")
+
+    with monkeypatch.context() as crash:
+        crash.setattr(MlflowClient, request_name, crashing)
+        with pytest.raises(MlflowException, match="the connection broke"):
+            open_store().sync(phase)
+    open_store().sync(phase)
+    assert contents(client)["final"] == EXPECTED
+
+
+def test_more_metrics_than_fit_one_request_arrive(
+    open_store: Callable[[], RunStore], client: MlflowClient, parent: RunRecord
+) -> None:
+    metrics = {f"train/{number}": float(number) for number in range(600)}
+    points = tuple(Measurement(step=step, time=1.7e9 + step, metrics=metrics) for step in (1, 2, 3))
+    open_store().sync(replace(parent, measurements=points))
+    histories = contents(client)["walk-1"]["metrics"]
+    assert len(histories) == 600
+    assert {tuple(step for step, _, _ in history) for history in histories.values()} == {(1, 2, 3)}

@@ -1,0 +1,65 @@
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from reid.config import LossConfig
+from reid.data import ReIDBatch
+from reid.training.distributed import ProcessGroupRanks
+from reid.training.step import NonFiniteLossError, train_step
+
+
+def batch(images_BCHW: Tensor) -> ReIDBatch:
+    return ReIDBatch(
+        images_BCHW=images_BCHW,
+        labels_B=torch.tensor([0, 1, 1, 0]),
+        attributes_BA=torch.zeros(4, 0, dtype=torch.int64),
+        attribute_names=(),
+    )
+
+
+def objective(output: Tensor, given: ReIDBatch, loss: LossConfig, ranks: object) -> dict[str, Tensor]:
+    return {"identity": nn.functional.cross_entropy(output, given.labels_B), "size": output.square().mean()}
+
+
+def step(model: nn.Module, optimizer: torch.optim.Optimizer, images_BCHW: Tensor) -> dict[str, Tensor]:
+    return train_step(
+        model,
+        batch(images_BCHW),
+        objective=objective,
+        loss=LossConfig(),
+        optimizer=optimizer,
+        ranks=ProcessGroupRanks([4]),
+        dtype=torch.float32,
+        place="phase final, epoch 3, step 7",
+    )
+
+
+@pytest.fixture
+def images_BCHW() -> Tensor:
+    return torch.randn(4, 3, 2, 2, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+def test_a_non_finite_loss_names_every_term_and_moves_nothing(images_BCHW: Tensor, bad: float) -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
+    optimizer = torch.optim.Adam(model.parameters())
+    step(model, optimizer, images_BCHW)
+    weights, state = copy.deepcopy(model.state_dict()), copy.deepcopy(optimizer.state_dict())
+    with pytest.raises(NonFiniteLossError, match=r"phase final, epoch 3, step 7: identity = .*, size = .*lower the"):
+        step(model, optimizer, images_BCHW.index_fill(0, torch.tensor(1), bad))
+    assert all(torch.equal(weights[name], tensor) for name, tensor in model.state_dict().items())
+    after = optimizer.state_dict()["state"]
+    assert all(torch.equal(state["state"][key][name], after[key][name]) for key in after for name in after[key])
+
+
+def test_the_terms_are_those_before_the_update(images_BCHW: Tensor) -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
+    expected = {
+        name: term.item() for name, term in objective(model(images_BCHW), batch(images_BCHW), LossConfig(), 0).items()
+    }
+    first = step(model, optimizer := torch.optim.Adam(model.parameters(), lr=1e-2), images_BCHW)
+    assert {name: value.item() for name, value in first.items()} == pytest.approx(expected)
+    assert not any(value.requires_grad for value in first.values())
+    assert sum(step(model, optimizer, images_BCHW).values()) < sum(first.values())
