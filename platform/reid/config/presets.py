@@ -20,7 +20,12 @@ def paper() -> Tree:
     """
     return {
         "data": {"name": "market1501", "height": 256, "width": 128},
-        "model": {"trunk": "resnet50", "weights": "imagenet", "pose_net": {"weights": "imagenet"}},
+        "model": {
+            "trunk": "resnet50",
+            "weights": "imagenet",
+            "layout": "dataset",
+            "pose_net": {"weights": "imagenet"},
+        },
         "phases": _phases(
             pose={"epochs": 60, "learning_rate": 1e-4, "halve_every": 20},
             baseline={"epochs": 150, "learning_rate": 1e-3, "halve_every": 50},

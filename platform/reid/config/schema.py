@@ -43,6 +43,9 @@ def _whole_number_or_range(workers: Any) -> int | tuple[int, int]:
     )
 
 
+DATASET_LAYOUT = "dataset"
+
+
 class AugmentationConfig(Section):
     """Random changes to training images, drawn for the whole global batch; the paper has the flip alone."""
 
@@ -108,18 +111,20 @@ class ModelConfig(Section):
     layout: Annotated[
         Annotated[str, Tag(UNION_TAGS[0])] | Annotated[Layout, Tag(UNION_TAGS[1])], Discriminator(_way_to_give_layout)
     ] = "six_parts"
-    """A named branch layout or one written out."""
+    """A named branch layout, one written out, or `dataset`: the one that the dataset's manifest names."""
     batch_norm: Literal["local", "synchronised", "frozen"] = "local"
     """Statistics per worker, over all workers (GPU only), or not updated at all."""
 
     @field_validator("layout")
     @classmethod
     def _layout_exists(cls, layout: str | Layout) -> str | Layout:
-        if isinstance(layout, str) and layout not in LAYOUTS:
-            raise ValueError(f"invalid layout '{layout}', expected one of {', '.join(LAYOUTS)}, or parts written out")
+        known = (DATASET_LAYOUT, *LAYOUTS)
+        if isinstance(layout, str) and layout not in known:
+            raise ValueError(f"invalid layout '{layout}', expected one of {', '.join(known)}, or parts written out")
         return layout
 
     def resolved_layout(self) -> Layout:
+        assert self.layout != DATASET_LAYOUT, "the job replaces it by the manifest's"
         return LAYOUTS[self.layout] if isinstance(self.layout, str) else self.layout
 
 

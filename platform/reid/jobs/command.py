@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from reid.config import PRESETS, ConfigError, RunConfig, load_config
-from reid.data import DataError
+from reid.config.schema import DATASET_LAYOUT
+from reid.data import DataError, load_manifest
 from reid.training.cluster import PlacementError
 from reid.training.runner import PhaseFailedError
 
@@ -51,9 +52,20 @@ def run(
     try:
         tree = base() if base is not None and arguments.preset is None else None
         preset = arguments.preset or DEFAULT_PRESET
-        job(load_config(preset=preset, base=tree, file=arguments.config, overrides=arguments.overrides))
+        config = load_config(preset=preset, base=tree, file=arguments.config, overrides=arguments.overrides)
+        job(_with_dataset_layout(config))
     except JOB_ERRORS as error:
         sys.exit(f"error: {error}")
+
+
+def _with_dataset_layout(config: RunConfig) -> RunConfig:
+    """The configuration with `model.layout` = `dataset` replaced by the layout that the dataset's manifest names."""
+    if config.model.layout != DATASET_LAYOUT:
+        return config
+    layout = load_manifest(config.data.name).layout
+    if layout is None:
+        raise ConfigError(f"model.layout: the manifest of {config.data.name} names none; choose one")
+    return config.model_copy(update={"model": config.model.model_copy(update={"layout": layout})})
 
 
 def parse(description: str, argv: Sequence[str] | None = None) -> argparse.Namespace:

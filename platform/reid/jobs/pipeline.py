@@ -16,7 +16,7 @@ from reid.jobs.runs import Run, claim_run
 from reid.tracking import Measurement, Recorder, RunRecord
 from reid.training.checkpoint import load_state
 from reid.training.cluster import connect, require_placeable
-from reid.training.loop import PhaseJob
+from reid.training.loop import PhaseJob, require_trainable
 from reid.training.runner import fit
 from reid.training.scoring import score_mean_colour
 from reid.training.storage import Storage, open_store
@@ -52,6 +52,9 @@ def _train(
 ) -> results.Scores:
     finished = run.checkpoints()
     print(f"run {run.key}: {' → '.join(config.phases)}; finished: {', '.join(finished) or 'none'}", flush=True)
+    if not finished:
+        for phase, settings in config.phases.items():
+            require_trainable(config, phase, datasets[data.store_of(settings.stage)])
     inputs = tuple(dataset_input(dataset, place) for place, dataset in datasets.items())
     parent = parent_record(run.key, "pipeline", config, inputs)
     runs.put(parent)

@@ -78,7 +78,7 @@ def run_phase(job: PhaseJob, *, device: torch.device, report: Report, resume_fro
     rows_R = [rank_slice(settings.batch_size, r, world, settings.images_per_identity or 1) for r in range(world)]
     ranks = ProcessGroupRanks([rows.stop - rows.start for rows in rows_R])
 
-    num_identities = len(np.unique(dataset.splits["train"].pids_N))
+    num_identities = _num_identities(dataset)
     model = _build(job, dataset, num_identities, resumed=resume_from is not None).to(device)
     if config.channels_last:
         model = model.to(memory_format=torch.channels_last)
@@ -89,7 +89,7 @@ def run_phase(job: PhaseJob, *, device: torch.device, report: Report, resume_fro
     for epoch in range(len(history), settings.epochs):
         torch.manual_seed(derive_seed(config.seed, job.phase, epoch, rank))
         trained.train()
-        indices_SG = _global_batches(job, dataset, epoch)
+        indices_SG = _global_batches(config, job.phase, dataset, epoch)
         steps = len(indices_SG)
         sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=device))
         started = time.perf_counter()
@@ -129,6 +129,24 @@ def run_phase(job: PhaseJob, *, device: torch.device, report: Report, resume_fro
         report(state, partial(save_checkpoint, model=model, optimizer=optimizer, state=state))
 
 
+def require_trainable(config: RunConfig, phase: str, dataset: Dataset) -> None:
+    """Try what a phase will need, so that a long run does not find out late.
+
+    Raises:
+        ValueError: layout, trunk, pre-trained weights or batch do not fit together or not the dataset.
+    """
+    FGSAM(
+        config.model,
+        stage=config.phases[phase].stage,
+        num_identities=_num_identities(dataset),
+        attributes=dataset.attributes,
+    )
+    try:
+        _global_batches(config, phase, dataset, epoch=0)
+    except ValueError as error:
+        raise ValueError(f"phases.{phase}: {error}") from error
+
+
 def derive_seed(seed: int, *purpose: str | int) -> int:
     """A seed of its own for every purpose, such as (phase, epoch, rank)."""
     text = "/".join(str(part) for part in (seed, *purpose))
@@ -164,9 +182,9 @@ def _build(job: PhaseJob, dataset: Dataset, num_identities: int, *, resumed: boo
     return model
 
 
-def _global_batches(job: PhaseJob, dataset: Dataset, epoch: int) -> NDArray[np.int64]:
+def _global_batches(config: RunConfig, phase: str, dataset: Dataset, epoch: int) -> NDArray[np.int64]:
     """Indices (S, G) of every global batch of an epoch: the same for any number of ranks."""
-    settings, seed = job.settings, derive_seed(job.config.seed, job.phase)
+    settings, seed = config.phases[phase], derive_seed(config.seed, phase)
     train = dataset.splits["train"]
     if settings.images_per_identity is None:
         return shuffled_batches(len(train), settings.batch_size, seed, epoch)
@@ -178,6 +196,10 @@ def _by_module(names: tuple[str, ...]) -> str:
     """Names of weights, counted by the two leading modules."""
     counts = Counter(".".join(name.split(".")[:2]) for name in names)
     return ", ".join(f"{module} ({count})" for module, count in counts.items()) or "none"
+
+
+def _num_identities(dataset: Dataset) -> int:
+    return len(np.unique(dataset.splits["train"].pids_N))
 
 
 def _is_scored(config: RunConfig, settings: PhaseConfig, epoch: int) -> bool:
