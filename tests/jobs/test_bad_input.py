@@ -1,4 +1,4 @@
-"""What a user can get wrong: one clear error, naming place and remedy, before any training, with nothing half-written."""
+"""What a user can get wrong: one clear error with place and remedy, before any training, and nothing half-written."""
 
 import json
 import re

@@ -37,29 +37,27 @@ def step(model: nn.Module, optimizer: torch.optim.Optimizer, images_BCHW: Tensor
 
 
 @pytest.fixture
-def images_BCHW() -> Tensor:
+def images() -> Tensor:
     return torch.randn(4, 3, 2, 2, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf])
-def test_a_non_finite_loss_names_every_term_and_moves_nothing(images_BCHW: Tensor, bad: float) -> None:
+def test_a_non_finite_loss_names_every_term_and_moves_nothing(images: Tensor, bad: float) -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
     optimizer = torch.optim.Adam(model.parameters())
-    step(model, optimizer, images_BCHW)
+    step(model, optimizer, images)
     weights, state = copy.deepcopy(model.state_dict()), copy.deepcopy(optimizer.state_dict())
     with pytest.raises(NonFiniteLossError, match=r"phase final, epoch 3, step 7: identity = .*, size = .*lower the"):
-        step(model, optimizer, images_BCHW.index_fill(0, torch.tensor(1), bad))
+        step(model, optimizer, images.index_fill(0, torch.tensor(1), bad))
     assert all(torch.equal(weights[name], tensor) for name, tensor in model.state_dict().items())
     after = optimizer.state_dict()["state"]
     assert all(torch.equal(state["state"][key][name], after[key][name]) for key in after for name in after[key])
 
 
-def test_the_terms_are_those_before_the_update(images_BCHW: Tensor) -> None:
+def test_the_terms_are_those_before_the_update(images: Tensor) -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
-    expected = {
-        name: term.item() for name, term in objective(model(images_BCHW), batch(images_BCHW), LossConfig(), 0).items()
-    }
-    first = step(model, optimizer := torch.optim.Adam(model.parameters(), lr=1e-2), images_BCHW)
+    expected = {name: term.item() for name, term in objective(model(images), batch(images), LossConfig(), 0).items()}
+    first = step(model, optimizer := torch.optim.Adam(model.parameters(), lr=1e-2), images)
     assert {name: value.item() for name, value in first.items()} == pytest.approx(expected)
     assert not any(value.requires_grad for value in first.values())
-    assert sum(step(model, optimizer, images_BCHW).values()) < sum(first.values())
+    assert sum(step(model, optimizer, images).values()) < sum(first.values())

@@ -6,13 +6,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow.fs
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from reid.config import RunConfig
 from reid.data import DataError, Dataset, open_dataset, plan_digest, prepare
 from reid.data.embedded import SIZES, render_coco, render_market1501
 from reid.data.parallel import MapTasks, map_in_process, map_in_processes
+from reid.data.store import MANIFEST
 from reid.jobs import command
 from reid.training.cluster import connect, map_on_cluster
 from reid.training.storage import Storage
@@ -106,9 +106,16 @@ def _store(config: RunConfig, storage: Storage, name: str, source: Path, map_tas
     if storage.is_local:
         return str(local)
     remote = storage.place("stores", folder)
-    if storage.read("stores", folder, "manifest.json") is None:
-        pyarrow.fs.copy_files(str(local), remote)
+    if storage.read("stores", folder, MANIFEST) is None:
+        _upload(local, storage, "stores", folder)
     return remote
+
+
+def _upload(local: Path, storage: Storage, *names: str) -> None:
+    """Copy a store; its manifest comes last, so a folder that has one is whole."""
+    for shard in sorted(local.glob("*.arrow")):
+        storage.upload(shard, *names, shard.name)
+    storage.write((local / MANIFEST).read_text(), *names, MANIFEST)
 
 
 def _map_tasks(config: RunConfig, storage: Storage) -> MapTasks:

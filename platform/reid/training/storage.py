@@ -46,6 +46,12 @@ class Storage:
             stream.write(text.encode())
         filesystem.move(f"{path}.partial", path)
 
+    def upload(self, file: Path, *names: str) -> None:
+        """Copy a local file of any size."""
+        filesystem, path = self._resolve(*names)
+        filesystem.create_dir(path.rpartition("/")[0], recursive=True)
+        pyarrow.fs.copy_files(str(file), path, destination_filesystem=filesystem)
+
     def require_writable(self) -> None:
         """Try to write under the root.
 

@@ -1,0 +1,36 @@
+"""Preparing data onto a storage that is not this machine's."""
+
+from pathlib import Path
+
+import pytest
+
+from reid.data import DataError, open_dataset
+from reid.jobs import data
+from reid.training.storage import Storage, open_store
+
+SETTINGS = ("scaling.num_workers=0", "phases.pose=null", "data.height=32", "data.width=16")
+
+
+def test_a_copy_that_was_cut_off_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    remote = tmp_path / "remote"
+    argv = ["--preset", "smoke"]
+    for setting in (*SETTINGS, f"storage={remote.as_uri()}"):
+        argv += ["--set", setting]
+    upload = Storage.upload
+
+    def cut_off(self: Storage, file: Path, *names: str) -> None:
+        if file.name.startswith("query"):
+            raise KeyboardInterrupt
+        upload(self, file, *names)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Storage, "upload", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            data.main(argv)
+    (store,) = (remote / "stores").iterdir()
+    assert [file.name for file in store.iterdir()] == ["gallery-00000.arrow"]
+    with pytest.raises(DataError, match="holds no prepared dataset"):
+        open_store(store.as_uri(), remote.as_uri())
+    data.main(argv)
+    assert open_store(store.as_uri(), remote.as_uri()).digest == open_dataset(store).digest
