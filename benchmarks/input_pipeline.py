@@ -13,10 +13,11 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
+from comparison import Row, main, medians
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
@@ -27,21 +28,12 @@ from reid.data import Dataset, ReIDBatches, map_in_process, prepare
 from reid.data.embedded import SIZES, render_market1501
 from reid.data.transforms import IMAGENET_MEAN, IMAGENET_STD
 
+QUICK: dict[str, Any] = {"batch": 16, "height": 64, "width": 32, "size": "smoke", "repeats": 1}
 GREY_LEVEL = 1 / 255 / min(IMAGENET_STD)
 """One step of an 8-bit pixel after normalisation: two libraries may round a resized pixel differently."""
 
 
-class Row(NamedTuple):
-    """One comparison; images per second of one core."""
-
-    name: str
-    ours: float
-    theirs: float
-    ratio: float
-    equal: bool
-
-
-def run(batch: int = 64, height: int = 256, width: int = 128, size: str = "smoke", repeats: int = 3) -> list[Row]:
+def run(batch: int = 64, height: int = 256, width: int = 128, size: str = "demo", repeats: int = 3) -> list[Row]:
     """Render a benchmark, prepare it, and time both ways over the same shuffled batches of its train split."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
@@ -62,12 +54,23 @@ def _compare(dataset: Dataset, folder: Path, batch: int, image_size: tuple[int, 
     def whole(indices: NDArray[np.int64]) -> Tensor:
         return loader.training(indices, slice(0, len(indices)), seed=0, epoch=0, step=0).images_BCHW
 
-    theirs = _images_per_second(partial(_one_by_one, files, _peer(image_size, flip=0.5)), batches, repeats)
-    rows = [
-        ("until the device copy", _images_per_second(train.gather, batches, repeats), _same_pixels(dataset, files)),
-        ("with the device's work", _images_per_second(whole, batches, repeats), _same_input(loader, files, image_size)),
+    def all_by(produce: Callable[[NDArray[np.int64]], Tensor]) -> None:
+        for indices in batches:
+            produce(indices)
+
+    peer = partial(_one_by_one, files, _peer(image_size, flip=0.5))
+    seconds = medians(
+        partial(all_by, train.gather), partial(all_by, whole), partial(all_by, peer),
+        repeats=repeats, clock=time.process_time,
+    )  # fmt: skip
+    gathered, ready, theirs = (sum(map(len, batches)) / s for s in seconds)
+    return [
+        Row(name=f"input pipeline, {name}", ours=ours, theirs=theirs, unit="images/s", aim=None, equal=equal)
+        for name, ours, equal in (
+            ("until the device copy", gathered, _same_pixels(dataset, files)),
+            ("with the device's work", ready, _same_input(loader, files, image_size)),
+        )
     ]
-    return [Row(name, ours, theirs, ours / theirs, equal) for name, ours, equal in rows]
 
 
 def _peer(image_size: tuple[int, int], flip: float) -> Callable[[Image.Image], Tensor]:
@@ -80,19 +83,6 @@ def _peer(image_size: tuple[int, int], flip: float) -> Callable[[Image.Image], T
 
 def _one_by_one(files: list[Path], pipeline: Callable[[Image.Image], Tensor], indices: NDArray[np.int64]) -> Tensor:
     return torch.stack([pipeline(Image.open(files[index]).convert("RGB")) for index in indices])
-
-
-def _images_per_second(
-    produce: Callable[[NDArray[np.int64]], Tensor], batches: list[NDArray[np.int64]], repeats: int
-) -> float:
-    """Per second of CPU time, so that a busy machine matters less: the best round, after one that warms the caches."""
-    rounds = []
-    for _ in range(1 + repeats):
-        start = time.process_time()
-        for indices in batches:
-            produce(indices)
-        rounds.append(sum(map(len, batches)) / (time.process_time() - start))
-    return max(rounds[1:])
 
 
 def _same_pixels(dataset: Dataset, files: list[Path]) -> bool:
@@ -109,17 +99,15 @@ def _same_input(loader: ReIDBatches, files: list[Path], image_size: tuple[int, i
     return bool((loader.inference(indices) - theirs).abs().max() <= 1.01 * GREY_LEVEL)
 
 
-def main() -> None:
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, default=64, help="images per batch")
     parser.add_argument("--height", type=int, default=256, help="of the model's input, pixels")
     parser.add_argument("--width", type=int, default=128, help="likewise")
     parser.add_argument("--size", choices=SIZES, default="demo", help="of the embedded benchmark")
-    arguments = parser.parse_args()
-    print("name, ours (images/s), theirs (images/s), ratio, equal")
-    for row in run(arguments.batch, arguments.height, arguments.width, arguments.size):
-        print(f"{row.name}, {row.ours:,.0f}, {row.theirs:,.0f}, {row.ratio:.1f}, {row.equal}")
+    parser.add_argument("--repeats", type=int, default=3)
+    return parser
 
 
 if __name__ == "__main__":
-    main()
+    main(run, _parser(), QUICK)

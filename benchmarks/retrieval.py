@@ -1,6 +1,6 @@
 """Streamed retrieval scores: their time against the matrix product alone, and their memory at two gallery sizes.
 
-    python benchmarks/retrieval.py --queries 3368 --gallery 15913 --dim 2048 --threads 1
+    python benchmarks/retrieval.py --queries 3368 --gallery 15913 --dim 2048 --threads 1 2
 
 The product of the features, written into memory that is already there, is the least that any evaluation computes. In
 "clusters" matches are mostly near the top, as with a trained model; in "random" they lie anywhere, the most work there
@@ -9,29 +9,24 @@ is short of ties. Scores are compared with those of a sorted float64 distance ma
 
 import argparse
 import multiprocessing
-import statistics
-import time
-from collections.abc import Callable
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
+from comparison import Row, main, medians
 from torch import Tensor
 
 from reid.evaluation import score_queries
 
+QUICK: dict[str, Any] = {"queries": 60, "gallery": 300, "dim": 32, "threads": (1,), "repeats": 1}
 CHECKED_QUERIES = 100
+LONGEST = 1.3
+"""Times as long as the matrix product alone, at most."""
+MOST_GROWTH = 1.1
+"""Times the memory for twice the gallery, at most."""
 IMAGES_PER_IDENTITY, CAMERAS = 21, 6  # Market-1501's gallery
-
-
-class Row(NamedTuple):
-    """One comparison; times in seconds, memory in MiB. `ratio` is theirs / ours."""
-
-    name: str
-    ours: float
-    theirs: float
-    ratio: float
-    equal: bool
 
 
 class Items(NamedTuple):
@@ -42,24 +37,40 @@ class Items(NamedTuple):
     camids: Tensor
 
 
-def run(queries: int = 3368, gallery: int = 15913, dim: int = 2048, threads: int = 1, repeats: int = 3) -> list[Row]:
-    """Times two kinds of features, then measures memory in fresh processes."""
-    torch.set_num_threads(threads)
+def run(
+    queries: int = 3368,
+    gallery: int = 15913,
+    dim: int = 2048,
+    threads: Sequence[int] = (1, 2),
+    repeats: int = 3,
+) -> list[Row]:
+    """Times two kinds of features with each number of threads, then measures memory in fresh processes."""
     rows = []
     for kind in ("clusters", "random"):
         query, items = make_items(kind, queries, gallery, dim)
-        product = torch.empty(queries, gallery)
-        ours, theirs = _interleaved_medians(
-            repeats,
-            lambda: score(query, items),  # noqa: B023 - called before the next round
-            lambda: torch.mm(query.features, items.features.T, out=product),  # noqa: B023
-        )
         expected = sorted_average_precision(Items(*(values[:CHECKED_QUERIES] for values in query)), items)
-        equal = torch.allclose(score(query, items)[:CHECKED_QUERIES], expected, rtol=1e-9, atol=0, equal_nan=True)
-        rows.append(Row(f"retrieval, {kind}, against the matrix product", ours, theirs, theirs / ours, equal))
-    once, twice = (extra_memory(queries, size, dim, threads) for size in (gallery, 2 * gallery))
-    rows.append(Row("retrieval, extra MiB, against twice the gallery", once, twice, twice / once, twice < 1.1 * once))
-    return rows
+        product = torch.empty(queries, gallery)
+        for count in threads:
+            torch.set_num_threads(count)
+            ours, theirs = medians(
+                partial(score, query, items),
+                partial(torch.mm, query.features, items.features.T, out=product),
+                repeats=repeats,
+            )
+            found = score(Items(*(values[:CHECKED_QUERIES] for values in query)), items)
+            rows.append(
+                Row(
+                    name=f"retrieval, {kind}, {count} threads, against the matrix product alone",
+                    ours=1e3 * ours,
+                    theirs=1e3 * theirs,
+                    unit="ms",
+                    aim=1 / LONGEST,
+                    equal=torch.allclose(found, expected, rtol=1e-9, atol=0, equal_nan=True),
+                )
+            )
+    once, twice = (extra_memory(queries, size, dim) for size in (gallery, 2 * gallery))
+    name = "retrieval, extra memory for twice the gallery against once"
+    return [*rows, Row(name=name, ours=twice, theirs=once, unit="MiB", aim=1 / MOST_GROWTH, equal=None)]
 
 
 def score(query: Items, gallery: Items) -> Tensor:
@@ -95,14 +106,13 @@ def make_items(kind: str, queries: int, gallery: int, dim: int) -> tuple[Items, 
     return sides[0], sides[1]
 
 
-def extra_memory(queries: int, gallery: int, dim: int, threads: int) -> float:
+def extra_memory(queries: int, gallery: int, dim: int) -> float:
     """MiB by which scoring raises the peak resident memory above that of the features, in a process of its own."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_extra_memory_here, (queries, gallery, dim, threads))
+        return pool.apply(_extra_memory_here, (queries, gallery, dim))
 
 
-def _extra_memory_here(queries: int, gallery: int, dim: int, threads: int) -> float:
-    torch.set_num_threads(threads)
+def _extra_memory_here(queries: int, gallery: int, dim: int) -> float:
     query, items = make_items("random", queries, gallery, dim)
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from what is resident now (Linux)
     before = _peak_memory()
@@ -116,27 +126,15 @@ def _peak_memory() -> float:
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
-def _interleaved_medians(repeats: int, *functions: Callable[[], object]) -> list[float]:
-    seconds: list[list[float]] = [[] for _ in functions]
-    for _ in range(repeats):
-        for function, times in zip(functions, seconds, strict=True):
-            start = time.perf_counter()
-            function()
-            times.append(time.perf_counter() - start)
-    return [statistics.median(times) for times in seconds]
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--queries", type=int, default=3368)
     parser.add_argument("--gallery", type=int, default=15913)
     parser.add_argument("--dim", type=int, default=2048)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=int, nargs="+", default=(1, 2), help="each is measured")
     parser.add_argument("--repeats", type=int, default=3)
-    print("name, ours, theirs, ratio, equal")
-    for row in run(**vars(parser.parse_args())):
-        print(f"{row.name}, {row.ours:.3f}, {row.theirs:.3f}, {row.ratio:.2f}, {row.equal}")
+    return parser
 
 
 if __name__ == "__main__":
-    main()
+    main(run, _parser(), QUICK)

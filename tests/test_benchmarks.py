@@ -1,0 +1,99 @@
+"""Every benchmark runs at its smallest size, where ours and theirs compute the same. Nothing here is timed."""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+SCRIPTS = sorted(file.stem for file in FOLDER.glob("*.py") if file.stem not in ("comparison", "run"))
+ON_A_CLUSTER = "workers"
+
+
+@pytest.fixture(autouse=True)
+def _as_a_script_sees_it(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The scripts' folder is on the path, and their number of threads is theirs alone."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+    for name in (*SCRIPTS, "comparison", "run"):
+        sys.modules.pop(name, None)
+
+
+def _load(name: str) -> ModuleType:
+    return importlib.import_module(name)
+
+
+@pytest.mark.parametrize("name", [name for name in SCRIPTS if name != ON_A_CLUSTER])
+def test_results_are_equal(name: str) -> None:
+    benchmark = _load(name)
+    _check(benchmark.run(**benchmark.QUICK))
+
+
+@pytest.mark.cluster
+def test_results_on_a_cluster_are_equal(tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    environment |= {"PYTHONPATH": str(FOLDER.parent / "platform")}
+    command = [sys.executable, str(FOLDER / f"{ON_A_CLUSTER}.py"), "--quick", "--json", str(tmp_path / "rows.json")]
+    subprocess.run(command, env=environment, check=True)
+    _check(_load("comparison").read_rows(tmp_path / "rows.json"))
+
+
+def _check(rows: list[Any]) -> None:
+    assert [row.name for row in rows if row.equal is False] == []
+    assert any(row.equal for row in rows)
+    assert all(row.ours > 0 and row.theirs > 0 for row in rows)
+
+
+def test_all_are_run() -> None:
+    assert sorted(_load("run").BENCHMARKS) == SCRIPTS
+
+
+def test_peers_that_compute_something_else_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    pooling = _load("pooling")
+    monkeypatch.setattr(pooling, "signed_sqrt", lambda x: x)
+    assert not any(row.equal for row in pooling.run(**pooling.QUICK))
+
+
+def test_the_median_of_turns_counts_and_the_warm_up_does_not() -> None:
+    readings = iter([0, 100, 100, 200, 200, 203, 203, 204, 204, 205, 205, 207, 207, 212, 212, 215])
+    calls = []
+    seconds = _load("comparison").medians(
+        lambda: calls.append("a"), lambda: calls.append("b"), repeats=3, clock=lambda: next(readings)
+    )
+    assert calls == ["a", "b"] * 4
+    assert seconds == [3, 2]
+
+
+@pytest.mark.parametrize(("unit", "ratio"), [("ms", 0.5), ("MiB", 0.5), ("images/s", 2.0)])
+def test_a_ratio_above_one_means_that_ours_is_better(unit: str, ratio: float) -> None:
+    row = _load("comparison").Row(name="a", ours=4, theirs=2, unit=unit, aim=1.5, equal=True)
+    assert row.ratio == ratio
+    assert row.verdict == ("" if ratio > 1.5 else "below aim")
+
+
+@pytest.mark.parametrize(("equal", "status", "shown"), [(True, 0, "below aim"), (False, 1, "NOT EQUAL"), (None, 1, "")])
+def test_only_crashes_and_differences_fail(tmp_path: Path, equal: bool | None, status: int, shown: str) -> None:
+    """`run.py` with benchmarks that report a missed aim, a difference, or crash."""
+    for name in ("run", "comparison"):
+        (tmp_path / f"{name}.py").write_text((FOLDER / f"{name}.py").read_text())
+    row = {"name": "it", "ours": 2.0, "theirs": 1.0, "unit": "ms", "aim": 1.0, "equal": equal}
+    (tmp_path / "pooling.py").write_text(
+        "raise RuntimeError"
+        if equal is None
+        else f"import sys\nopen(sys.argv[2], 'w').write({json.dumps([row])!r})\nsys.exit({int(not equal)})\n"
+    )
+    outcome = subprocess.run(
+        [sys.executable, tmp_path / "run.py", "--only", "pooling"], capture_output=True, text=True, check=False
+    )
+    assert outcome.returncode == status
+    assert shown in outcome.stdout
