@@ -210,6 +210,8 @@ class EvaluationConfig(Section):
     """Images per forward pass and worker."""
     average_precision: Literal["rectangle", "trapezoid"] = "rectangle"
     """`trapezoid` is the original MATLAB evaluation."""
+    rerank: bool = False
+    """Also score after k-reciprocal re-ranking; its time grows with the number of images squared."""
 
 
 class TrackingConfig(Section):

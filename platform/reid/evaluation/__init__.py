@@ -2,14 +2,24 @@
 
 from .attributes import attribute_accuracy
 from .floor import mean_colour_descriptor
-from .retrieval import QueryScores, RetrievalResult, evaluate_retrieval, score_queries, summarise
+from .rerank import k_reciprocal_distances
+from .retrieval import (
+    QueryScores,
+    RetrievalResult,
+    evaluate_retrieval,
+    score_distances,
+    score_queries,
+    summarise,
+)
 
 __all__ = [
     "QueryScores",
     "RetrievalResult",
     "attribute_accuracy",
     "evaluate_retrieval",
+    "k_reciprocal_distances",
     "mean_colour_descriptor",
+    "score_distances",
     "score_queries",
     "summarise",
 ]

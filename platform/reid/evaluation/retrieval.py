@@ -111,10 +111,7 @@ def score_queries(
 
     Raises ValueError for shapes, dtypes or devices that do not fit together, and for features that are not finite.
     """
-    if average_precision not in AVERAGE_PRECISIONS:
-        raise ValueError(
-            f"invalid average_precision {average_precision!r}, expected one of {', '.join(AVERAGE_PRECISIONS)}"
-        )
+    _require_known(average_precision)
     if query_block < 1 or gallery_block < 1:
         raise ValueError(f"query_block is {query_block} and gallery_block {gallery_block}; give at least 1")
     query = _as_items("query", query_features, query_pids, query_camids)
@@ -153,13 +150,48 @@ def score_queries(
                 gallery_block,
                 product_threads=threads,
             )
-        matches_B = taken_BP.sum(1)
-        last_rank_B = ranks_BP.masked_fill(~taken_BP, -1).amax(1) + 1
-        scores.ap_Q[block] = _average_precision(ranks_BP, taken_BP, average_precision)
-        scores.inp_Q[block] = matches_B.double() / last_rank_B
-        scores.first_match_rank_Q[block] = torch.where(taken_BP[:, 0], ranks_BP[:, 0] + 1, 0)
-        scores.valid_Q[block] = taken_BP[:, 0]
+        found = _scores_of(ranks_BP, taken_BP, average_precision)
+        for field in fields(QueryScores):
+            getattr(scores, field.name)[block] = getattr(found, field.name)
     return scores
+
+
+@torch.no_grad()
+def score_distances(
+    distances_QG: Tensor,
+    query_pids: Any,
+    gallery_pids: Any,
+    query_camids: Any,
+    gallery_camids: Any,
+    *,
+    average_precision: str = "rectangle",
+    query_block: int = 256,
+) -> QueryScores:
+    """Scores each query by distances that are given, such as re-ranked ones; rules as in `score_queries`.
+
+    Distances are (Q, G), smaller is nearer; ties are broken by gallery order. Raises ValueError for shapes that do not
+    fit together and for distances that are not finite.
+    """
+    _require_known(average_precision)
+    if not bool(distances_QG.isfinite().all()):
+        raise ValueError("distances_QG contain NaN or infinity; check the features they were computed from")
+    query = _as_items("query", distances_QG, query_pids, query_camids)
+    gallery = _as_items("gallery", distances_QG.T, gallery_pids, gallery_camids)
+    shares = []
+    for start in range(0, len(distances_QG), query_block):
+        rows = slice(start, start + query_block)
+        order_BG = distances_QG[rows].argsort(dim=1, stable=True)
+        same_BG = gallery.pids_I[order_BG] == query.pids_I[rows, None]
+        kept_BG = ~(same_BG & (gallery.camids_I[order_BG] == query.camids_I[rows, None]))
+        kept_BG &= gallery.pids_I[order_BG] != JUNK_PID
+        match_BG = same_BG & kept_BG
+        ranks_BG = kept_BG.cumsum(1) - 1
+        count_B = match_BG.sum(1)
+        taken_BP = torch.arange(max(int(count_B.max()), 1), device=distances_QG.device) < count_B[:, None]
+        ranks_BP = torch.zeros_like(taken_BP, dtype=torch.int64)
+        ranks_BP[taken_BP] = ranks_BG[match_BG]
+        shares.append(_scores_of(ranks_BP, taken_BP, average_precision))
+    return QueryScores.concatenate(shares)
 
 
 def summarise(scores: QueryScores, *, max_rank: int = 50) -> RetrievalResult:
@@ -181,6 +213,25 @@ def summarise(scores: QueryScores, *, max_rank: int = 50) -> RetrievalResult:
         num_valid_queries=num_valid,
         num_skipped_queries=len(scores.valid_Q) - num_valid,
         scores=scores,
+    )
+
+
+def _require_known(average_precision: str) -> None:
+    if average_precision not in AVERAGE_PRECISIONS:
+        raise ValueError(
+            f"invalid average_precision {average_precision!r}, expected one of {', '.join(AVERAGE_PRECISIONS)}"
+        )
+
+
+def _scores_of(ranks_BP: Tensor, taken_BP: Tensor, form: str) -> QueryScores:
+    """Scores of queries from the ranks of their matches; a query without one is not valid."""
+    valid_B = taken_BP[:, 0]
+    inp_B = taken_BP.sum(1) / (ranks_BP.masked_fill(~taken_BP, -1).amax(1) + 1).double()
+    return QueryScores(
+        ap_Q=_average_precision(ranks_BP, taken_BP, form),
+        inp_Q=torch.where(valid_B, inp_B, torch.nan),
+        first_match_rank_Q=torch.where(valid_B, ranks_BP[:, 0] + 1, 0),
+        valid_Q=valid_B,
     )
 
 

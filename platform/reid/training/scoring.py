@@ -17,7 +17,9 @@ from reid.evaluation import (
     RetrievalResult,
     attribute_accuracy,
     evaluate_retrieval,
+    k_reciprocal_distances,
     mean_colour_descriptor,
+    score_distances,
     score_queries,
     summarise,
 )
@@ -36,8 +38,9 @@ def score(
     Each rank describes its share of the images, then scores its share of the queries against the whole gallery.
 
     Returns:
-        `eval/rank1`, `eval/rank5`, `eval/rank10`, `eval/mAP`, `eval/mINP`, and `eval/attributes/<name>` of each
-        attribute that the model predicts, over the gallery's annotated people by the official protocol.
+        `eval/rank1`, `eval/rank5`, `eval/rank10`, `eval/mAP`, `eval/mINP`, with `rerank` the same under
+        `eval/reranked/`, and `eval/attributes/<name>` of each attribute that the model predicts, over the gallery's
+        annotated people by the official protocol.
     """
     query, gallery = dataset.splits["query"], dataset.splits["gallery"]
     query_QD, _ = describe(model, dataset, "query", config, device, dtype)
@@ -60,6 +63,11 @@ def score(
         **{field.name: gather_rows(getattr(scores, field.name), rows_R) for field in dataclasses.fields(scores)}
     )
     metrics = retrieval_metrics(summarise(whole))
+    if config.evaluation.rerank:
+        labels = (query.pids_N, gallery.pids_N, query.camids_N, gallery.camids_N)
+        distances_QG = k_reciprocal_distances(query_QD, gallery_GD)
+        reranked = score_distances(distances_QG, *labels, average_precision=config.evaluation.average_precision)
+        metrics |= retrieval_metrics(summarise(reranked), prefix="eval/reranked")
     if classes:
         people = torch.from_numpy(gallery.pids_N > 0)
         names = list(classes)
@@ -101,11 +109,11 @@ def score_mean_colour(dataset: Dataset, config: EvaluationConfig) -> dict[str, f
     )
 
 
-def retrieval_metrics(result: RetrievalResult) -> dict[str, float]:
+def retrieval_metrics(result: RetrievalResult, prefix: str = "eval") -> dict[str, float]:
     return {
-        **{f"eval/rank{rank}": result.cmc[rank - 1].item() for rank in (1, 5, 10)},
-        "eval/mAP": result.mAP,
-        "eval/mINP": result.mINP,
+        **{f"{prefix}/rank{rank}": result.cmc[rank - 1].item() for rank in (1, 5, 10)},
+        f"{prefix}/mAP": result.mAP,
+        f"{prefix}/mINP": result.mINP,
     }
 
 
