@@ -1,4 +1,5 @@
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -65,10 +66,9 @@ class Server:
             return False
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    folder = tmp_path / "server"
-    folder.mkdir()
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("server")
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         server = Server(folder, listener.getsockname()[1])
@@ -78,9 +78,17 @@ def server(tmp_path: Path) -> Iterator[Server]:
         server.kill()
 
 
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow takes seconds to create its tables; each test gets a copy."""
+    file = tmp_path_factory.mktemp("mlflow") / "empty.db"
+    MlflowClient(tracking_uri=f"sqlite:///{file}").search_experiments()
+    return file
+
+
 @pytest.fixture
-def database(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/mlflow.db"
+def database(empty_database: Path, tmp_path: Path) -> str:
+    return f"sqlite:///{shutil.copy(empty_database, tmp_path / 'mlflow.db')}"
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
+from reid.config import flatten, load_config
 from reid.tracking import Recorder, RunRecord
 from reid.tracking.store import RunStore
 
@@ -107,6 +108,24 @@ def test_a_record_put_while_an_older_one_is_sent_is_not_lost(
     assert [path.name for path in driver.kept()] == ["walk-1.final.json"]
     assert driver.send()
     assert steps(client, "final") == TIMES
+
+
+@pytest.mark.cluster
+def test_a_password_opens_the_server_and_is_recorded_nowhere(
+    server: Any, outbox: Path, parent: RunRecord, capfd: pytest.CaptureFixture[str]
+) -> None:
+    uri = server.uri.replace("//", "//someone:s3cret@")
+    config = load_config(preset="smoke", overrides=[f"tracking.uri={uri}", "tracking.experiment=secrets"])
+    assert config.tracking.uri == uri
+    runs = Recorder(uri=uri, experiment="secrets", artifacts=None, outbox=outbox)
+    runs.put(replace(parent, params=flatten(config)))
+    assert runs.kept() == []
+    client = MlflowClient(tracking_uri=server.uri)
+    (run,) = client.search_runs([client.get_experiment_by_name("secrets").experiment_id])
+    assert run.data.params["tracking.uri"] == server.uri.replace("//", "//someone:***@")
+    printed = capfd.readouterr()
+    for held in (str(run.to_dictionary()), runs.uri, printed.out, printed.err, config.model_dump_json()):
+        assert "s3cret" not in held
 
 
 def test_no_password_is_shown(outbox: Path, parent: RunRecord, caplog: pytest.LogCaptureFixture) -> None:
