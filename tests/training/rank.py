@@ -1,0 +1,71 @@
+"""One of several ranks, started by test_world_sizes: trains with 1, 2, … ranks and writes down what it measured.
+
+Usage: rank.py RANK FOLDER; the folder holds a pickle: by world size, jobs by stage.
+"""
+
+import json
+import pickle
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from reid.models import FGSAM
+from reid.training import loop
+
+DEVICE = torch.device("cpu")
+build, train_step = loop._build, loop.train_step
+
+
+def build_in_double(*args: Any, **kwargs: Any) -> FGSAM:
+    """Rounding grows with every step, as in any training; in double precision it stays far below a real difference."""
+    model = build(*args, **kwargs).double()
+    model.register_forward_pre_hook(lambda _, inputs: (inputs[0].double(),))
+    return model
+
+
+def measure(job: loop.PhaseJob) -> dict[str, Any]:
+    """Every term of every step, the first step's gradients (norm and sum), and the scores of the last epoch."""
+    steps: list[dict[str, float]] = []
+    gradients: dict[str, list[float]] = {}
+    epochs: list[dict[str, float]] = []
+
+    def recording(*args: Any, **kwargs: Any) -> dict[str, torch.Tensor]:
+        terms = train_step(*args, **kwargs)
+        if not steps:
+            gradients.update(
+                (name.removeprefix("module."), [weight.grad.norm().item(), weight.grad.sum().item()])
+                for name, weight in args[0].named_parameters()
+            )
+        steps.append({name: value.item() for name, value in terms.items()})
+        return terms
+
+    loop.train_step = recording
+    loop.run_phase(job, device=DEVICE, report=lambda state, save: epochs.append(state.history[-1].metrics))
+    return {
+        "steps": steps,
+        "gradients": gradients,
+        "scores": {k: v for k, v in epochs[-1].items() if k.startswith("eval/")},
+    }
+
+
+def main(rank: int, folder: Path) -> None:
+    for world, jobs in pickle.loads((folder / "jobs.pickle").read_bytes()).items():  # noqa: S301 - the test wrote it
+        if rank >= world:
+            continue
+        if world > 1:
+            dist.init_process_group("gloo", init_method=f"file://{folder}/{world}", rank=rank, world_size=world)
+        measured: dict[str, dict[str, Any]] = {}
+        for precision, loop._build in (("double", build_in_double), ("single", build)):
+            measured[precision] = {
+                stage: measure(job) for stage, job in jobs.items() if precision == "double" or stage == "baseline"
+            }
+        (folder / f"{world}-{rank}.json").write_text(json.dumps(measured))
+        if world > 1:
+            dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), Path(sys.argv[2]))

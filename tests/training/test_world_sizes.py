@@ -1,0 +1,112 @@
+"""Any number of ranks computes what one rank computes: real processes over gloo, slices uneven."""
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reid.config import RunConfig, load_config
+from reid.training.loop import PhaseJob
+
+STEPS = 20
+BATCHES = {  # images or identities of none divide by 2 or by 3
+    "pose": {"batch_size": 23},
+    "baseline": {"batch_size": 17},
+    "intermediate": {"batch_size": 17},
+    "final": {"batch_size": 20, "images_per_identity": 4},
+}
+STEPS_PER_EPOCH = {"pose": 3, "baseline": 4, "intermediate": 4, "final": 3}
+LEARNING_RATES = {"pose": 1e-4, "baseline": 1e-4, "intermediate": 1e-5, "final": 1e-6}
+"""Signed square roots of untrained maps are steep: at larger rates, rounding alone tears two runs apart."""
+STAGES = {1: tuple(BATCHES), 2: tuple(BATCHES), 3: ("final",)}
+"""What is compared, by world size."""
+
+Measured = dict[int, dict[int, dict[str, dict[str, Any]]]]
+
+
+@pytest.fixture(scope="module")
+def measured(stores: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Measured:
+    """By world size, rank, precision and stage: the terms of each step, and the scores."""
+    folder = tmp_path_factory.mktemp("ranks")
+    config = load_config(
+        preset="smoke",
+        overrides=[
+            f"storage={folder}/storage",
+            "scaling.num_workers=3",
+            "precision=fp32",
+            "model.batch_norm=frozen",
+            *("data.height=32", "data.width=16"),
+            *(f"phases.{stage}.{key}={value}" for stage, batch in BATCHES.items() for key, value in batch.items()),
+            *(f"phases.{stage}.epochs={-(-STEPS // steps)}" for stage, steps in STEPS_PER_EPOCH.items()),
+            *(f"phases.{stage}.learning_rate={rate}" for stage, rate in LEARNING_RATES.items()),
+        ],
+    )
+    jobs = {world: {stage: job(config, stage, stores) for stage in stages} for world, stages in STAGES.items()}
+    (folder / "jobs.pickle").write_bytes(pickle.dumps(jobs))
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2] / "platform")}
+    script = Path(__file__).with_name("rank.py")
+    ranks = [
+        subprocess.Popen([sys.executable, script, str(rank), folder], env=environment) for rank in range(max(STAGES))
+    ]
+    try:
+        assert [rank.wait(timeout=280) for rank in ranks] == [0] * len(ranks)
+    finally:
+        for rank in ranks:
+            rank.kill()
+            rank.wait()
+    return {
+        world: {rank: json.loads((folder / f"{world}-{rank}.json").read_text()) for rank in range(world)}
+        for world in STAGES
+    }
+
+
+def job(config: RunConfig, stage: str, stores: dict[str, Path]) -> PhaseJob:
+    store = stores["pose" if stage == "pose" else "reid"]
+    return PhaseJob(config=config, phase=stage, store=str(store), start_from=())
+
+
+@pytest.mark.parametrize(
+    ("world", "precision", "stage"),
+    [(2, "single", "baseline"), *((world, "double", stage) for world in (2, 3) for stage in STAGES[world])],
+)
+def test_every_term_of_every_step_is_that_of_one_rank(
+    measured: Measured, world: int, precision: str, stage: str
+) -> None:
+    alone = measured[1][0][precision][stage]["steps"]
+    assert len(alone) >= STEPS
+    for rank in range(world):
+        together = measured[world][rank][precision][stage]["steps"]
+        assert len(together) == len(alone)
+        for step, (expected, found) in enumerate(zip(alone, together, strict=True)):
+            assert found == pytest.approx(expected, abs=1e-4, rel=0), f"step {step} on rank {rank}"
+
+
+@pytest.mark.parametrize(("world", "stage"), [(world, stage) for world in (2, 3) for stage in STAGES[world]])
+def test_every_gradient_of_the_first_step_is_that_of_one_rank(measured: Measured, world: int, stage: str) -> None:
+    alone = measured[1][0]["double"][stage]["gradients"]
+    largest = max(norm for norm, _ in alone.values())
+    assert largest > 0
+    for rank in range(world):
+        together = measured[world][rank]["double"][stage]["gradients"]
+        assert together.keys() == alone.keys()
+        for name, expected in alone.items():
+            assert together[name] == pytest.approx(expected, rel=1e-5, abs=1e-7 * largest), name
+
+
+@pytest.mark.parametrize("stage", BATCHES)
+def test_the_steps_trained_something(measured: Measured, stage: str) -> None:
+    totals = [sum(step.values()) for step in measured[1][0]["double"][stage]["steps"]]
+    assert max(totals) - min(totals) > 0.1
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_scores_are_those_of_one_rank_and_equal_on_all(measured: Measured, world: int) -> None:
+    alone = measured[1][0]["double"]["final"]["scores"]
+    assert {"eval/mAP", "eval/attributes/gender"} <= alone.keys()
+    for rank in range(world):
+        assert measured[world][rank]["double"]["final"]["scores"] == pytest.approx(alone, abs=1e-6)
