@@ -44,6 +44,7 @@ def cluster() -> Iterator[Cluster]:
     port, dashboard = free_port(), free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "MLFLOW_"))} | {
         "HOME": str(folder / "home"),
+        "PATH": f"{BINARIES}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT / "platform"),  # the version that is installed
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),

@@ -1,0 +1,194 @@
+"""The whole pipeline on a cluster: what it leaves behind, and what killing parts of it changes (nothing)."""
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+PHASES = ("pose", "baseline", "intermediate", "final")
+EPOCHS = {"pose": 1, "baseline": 3, "intermediate": 1, "final": 3}
+SCORES = ("rank1", "rank5", "rank10", "mAP", "mINP")
+ROOT = Path(__file__).parents[2]
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
+
+
+def command(name: str) -> list[str | Path]:
+    settings = {"name": name, "scaling.num_workers": 2, **{f"phases.{p}.epochs": n for p, n in EPOCHS.items()}}
+    overrides = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+    return [sys.executable, "jobs/full_pipeline.py", "--preset", "smoke", *overrides]
+
+
+@dataclass
+class Finished:
+    """A run that has ended."""
+
+    folder: Path
+    printed: list[str]
+    """Output of every driver, one after another."""
+
+    def checkpoint(self, phase: str) -> Path:
+        return Path(json.loads((self.folder / "phases.json").read_text())[phase])
+
+    def weights(self, phase: str) -> bytes:
+        return (self.checkpoint(phase) / "model.safetensors").read_bytes()
+
+    def history(self, phase: str) -> list[dict[str, Any]]:
+        records: list[dict[str, Any]] = json.loads((self.checkpoint(phase) / "phase.json").read_text())["history"]
+        return records
+
+
+@pytest.fixture(scope="module")
+def browser(shared_storage: Path) -> MlflowClient:
+    return MlflowClient(tracking_uri=f"sqlite:///{shared_storage}/mlflow.db")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(start: Callable[..., Any], shared_storage: Path) -> Finished:
+    printed = start(*command("whole")).finish()
+    (folder,) = folders("whole", shared_storage)
+    return Finished(folder, [printed])
+
+
+@pytest.fixture(scope="module")
+def killed(start: Callable[..., Any], shared_storage: Path, cluster: Any, wait_until: Any) -> Finished:
+    """The same run, but a worker is killed in the baseline phase and the driver in the final phase."""
+    job = start(*command("killed"))
+    wait_until(lambda: folders("killed", shared_storage), 600, "a run's folder", job)
+    (folder,) = folders("killed", shared_storage)
+    wait_until(lambda: reported(folder / "baseline") == 1, 600, "the first epoch of baseline", job)
+    cluster.training_workers()[0].kill()
+    assert reported(folder / "baseline") == 1, "killed too late to show anything"
+    wait_until(lambda: reported(folder / "final") == 1, 600, "the first epoch of final", job)
+    job.process.kill()
+    job.process.wait()
+    assert reported(folder / "final") == 1, "killed too late to show anything"
+    return Finished(folder, [job.output(), start(*command("killed")).finish()])
+
+
+def folders(name: str, storage: Path) -> list[Path]:
+    return [path for path in (storage / "runs").glob(f"{name}-*") if path.is_dir()]
+
+
+def reported(folder: Path) -> int:
+    """Epochs whose checkpoint is complete: Ray moves each into place, and `phase.json` is written last."""
+    return max((int(path.parent.name.removeprefix("epoch_")) for path in folder.glob("epoch_*/phase.json")), default=0)
+
+
+def parent_of(name: str, browser: MlflowClient) -> Run:
+    (experiment,) = [found for found in browser.search_experiments() if found.name == "reid"]
+    (parent,) = browser.search_runs(
+        [experiment.experiment_id], f"tags.`reid.kind` = 'pipeline' AND attributes.run_name LIKE '{name}-%'"
+    )
+    return parent
+
+
+def children_of(parent: Run, browser: MlflowClient) -> dict[str, Run]:
+    found = browser.search_runs([parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
+    names = [run.info.run_name for run in found]
+    assert sorted(names) == sorted(set(names)), "a phase has two runs"
+    return {run.info.run_name: run for run in found}
+
+
+def test_it_prints_the_table_the_places_and_the_browse_command(uninterrupted: Finished, shared_storage: Path) -> None:
+    (printed,) = uninterrupted.printed
+    lines = printed.splitlines()
+    for row in ("mean colour", "baseline", "intermediate", "final"):
+        assert any(re.search(rf"{row}\W+(\d+\.\d%\W+){{5}}", line) for line in lines), row
+    for place in (uninterrupted.folder, *(uninterrupted.checkpoint(phase) for phase in PHASES)):
+        assert place.is_absolute()
+        assert place.is_dir()
+        assert any(line.endswith(f": {place}") for line in lines), place
+    (browse,) = [line.removeprefix("browse: ") for line in lines if line.startswith("browse: ")]
+    assert browse.split()[1] == "ui"
+    assert Path(browse.split()[0]).is_file()
+    assert f"sqlite:///{shared_storage}/mlflow.db" in browse
+
+
+def test_mlflow_holds_one_parent_with_a_child_for_each_phase(uninterrupted: Finished, browser: MlflowClient) -> None:
+    parent = parent_of("whole", browser)
+    children = children_of(parent, browser)
+    assert set(children) == set(PHASES)
+    for run in (parent, *children.values()):
+        assert run.info.status == "FINISHED"
+        assert run.data.params["loss.alpha"] == "0.5"
+        assert run.data.params["phases.final.epochs"] == "3"
+    assert {item.dataset.name for item in parent.inputs.dataset_inputs} == {"embedded", "coco"}
+    for phase, run in children.items():
+        (item,) = run.inputs.dataset_inputs
+        assert item.dataset.name == ("coco" if phase == "pose" else "embedded")
+        assert re.fullmatch(r"[0-9a-f]{36}", item.dataset.digest)
+    final = json.loads((uninterrupted.folder / "result.json").read_text())["final"]
+    assert {name: parent.data.metrics[f"eval/{name}"] for name in SCORES} == final
+    assert {file.path for file in browser.list_artifacts(parent.info.run_id)} == {"config.yaml", "results.md"}
+
+
+def test_mlflow_holds_a_point_for_each_epoch(uninterrupted: Finished, browser: MlflowClient) -> None:
+    for phase, run in children_of(parent_of("whole", browser), browser).items():
+        history = uninterrupted.history(phase)
+        for name in ("train/total", "train/images_per_second", "train/learning_rate"):
+            points = [(m.step, m.value, m.timestamp) for m in browser.get_metric_history(run.info.run_id, name)]
+            assert points == [(r["epoch"], r["metrics"][name], int(r["time"] * 1000)) for r in history]
+            assert len(points) == EPOCHS[phase]
+        assert ("eval/mAP" in run.data.metrics) == (phase != "pose")
+        if phase != "pose":
+            assert {f"eval/{name}" for name in SCORES} <= set(run.data.metrics)
+        assert ("eval/attributes/gender" in run.data.metrics) == (phase in ("intermediate", "final"))
+
+
+def test_mlflow_holds_a_ready_model_of_each_phase(
+    uninterrupted: Finished, browser: MlflowClient, tmp_path: Path
+) -> None:
+    parent = parent_of("whole", browser)
+    for phase, run in children_of(parent, browser).items():
+        (model,) = browser.search_logged_models(
+            [parent.info.experiment_id], filter_string=f"source_run_id = '{run.info.run_id}'"
+        )
+        assert model.name == phase
+        assert str(model.status) == "READY"
+        (weights,) = Path(model.artifact_location.removeprefix("file://")).rglob("model.safetensors")
+        assert weights.read_bytes() == uninterrupted.weights(phase)
+
+
+def test_killing_changes_no_bit_of_the_weights(uninterrupted: Finished, killed: Finished) -> None:
+    for phase in PHASES:
+        assert killed.weights(phase) == uninterrupted.weights(phase), phase
+        same = (f.checkpoint(phase) / "optimizer.safetensors" for f in (killed, uninterrupted))
+        assert len({file.read_bytes() for file in same}) == 1, phase
+
+
+def test_the_same_command_goes_on_from_the_last_finished_epoch(killed: Finished) -> None:
+    first, again = killed.printed
+    assert "finished: pose, baseline, intermediate" in again
+    trained = [re.findall(r"(\w+): epoch (\d)/", output) for output in (first, again)]
+    assert {phase for phase, _ in trained[1]} == {"final"}
+    assert ("final", "1") not in trained[1]
+    assert {("final", "2"), ("final", "3")} <= set(trained[1])
+    times = [record["time"] for record in killed.history("final")]
+    assert times == sorted(times)
+    assert len(times) == EPOCHS["final"]
+
+
+def test_the_killed_run_is_one_run_in_mlflow(killed: Finished, browser: MlflowClient) -> None:
+    parent = parent_of("killed", browser)
+    children = children_of(parent, browser)
+    assert set(children) == set(PHASES)
+    assert {run.info.status for run in (parent, *children.values())} == {"FINISHED"}
+    for phase, run in children.items():
+        for name in run.data.metrics:
+            steps = [metric.step for metric in browser.get_metric_history(run.info.run_id, name)]
+            assert len(steps) == len(set(steps)), (phase, name)
+        assert [m.step for m in browser.get_metric_history(run.info.run_id, "train/total")] == [
+            *range(1, EPOCHS[phase] + 1)
+        ]
+        models = browser.search_logged_models(
+            [parent.info.experiment_id], filter_string=f"source_run_id = '{run.info.run_id}'"
+        )
+        assert [str(model.status) for model in models] == ["READY"]
