@@ -80,7 +80,7 @@ def cluster() -> Iterator[Cluster]:
     finally:
         started += started[0].children(recursive=True)
         process.terminate()
-        for left in psutil.wait_procs(started, timeout=20)[1]:
+        for left in psutil.wait_procs(started, timeout=5)[1]:
             left.kill()
         process.wait()
         shutil.rmtree(folder, ignore_errors=True)
