@@ -42,7 +42,7 @@ class Split:
 
     @cached_property
     def camids_N(self) -> NDArray[np.int64]:
-        """Cameras from 1; -1 = unknown."""
+        """Cameras from 1; negative = unknown."""
         return np.concatenate(self._views("camid"))
 
     @cached_property

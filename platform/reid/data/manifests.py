@@ -5,11 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from reid.config.body import Region
 from reid.config.section import Section
 from reid.data.errors import DataError
+
+OWN = "folder"
+"""Name of the dataset that is described by a manifest beside its images."""
 
 
 class Attribute(Section):
@@ -21,7 +24,7 @@ class Attribute(Section):
     region: Region
     """Body region that shows it, and so the branch that it supervises."""
     fields: tuple[str, ...] = Field(min_length=1)
-    """Where the annotation file has it: one field with values 1..C, or a field of values 1 (no), 2 (yes) per class."""
+    """Where the annotation has it, one field or one for each class; the dataset's reader says how each is written."""
 
     @model_validator(mode="after")
     def _fields_match_classes(self) -> "Attribute":
@@ -34,8 +37,8 @@ class SplitCounts(Section):
     """Expected size of a split as it is kept."""
 
     images: int = Field(ge=0)
-    identities: int = Field(ge=0)
-    """Not counting distractors (pid 0)."""
+    identities: int | None = Field(ge=0)
+    """Not counting distractors (pid 0); none = not published, and not checked."""
 
 
 class Manifest(Section):
@@ -58,7 +61,7 @@ class Manifest(Section):
     """Native size in pixels; none = images differ, and are stored at the size of the model's input."""
     image_width: int | None = Field(None, ge=1)
     counts: dict[str, SplitCounts] | None = None
-    """Expected counts by split, checked when read; none = not checked, for datasets of any size."""
+    """Expected counts by split (of PETA by subset), checked when read; none = not checked, for datasets of any size."""
     layout: str | None = None
     """Branch layout that suits the attributes; none = no person attributes."""
     attributes: tuple[Attribute, ...] = ()
@@ -95,8 +98,10 @@ def manifest_folder() -> Path:
     raise DataError(f"no manifests in {here.parents[3] / 'datasets'} nor in the package: install reid again")
 
 
-def load_manifest(name: str) -> Manifest:
+def load_manifest(name: str, source: Path | None = None) -> Manifest:
     """Read `datasets/<name>.yaml`.
+
+    The dataset `folder` is the user's own: what `manifest.yaml` in its source folder says replaces what ours says.
 
     Raises:
         DataError: there is no such manifest, or it is malformed.
@@ -105,9 +110,13 @@ def load_manifest(name: str) -> Manifest:
     known = sorted(path.stem for path in folder.glob("*.yaml"))
     if name not in known:
         raise DataError(f"invalid dataset '{name}', expected one of {', '.join(known)}, or add {folder / name}.yaml")
-    path = folder / f"{name}.yaml"
+    paths = [folder / f"{name}.yaml"]
+    if name == OWN and source is not None and (source / "manifest.yaml").is_file():
+        paths.append(source / "manifest.yaml")
+    fields: dict[str, Any] = {}
     try:
-        fields: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return Manifest.model_validate({"name": name, **fields})
-    except (yaml.YAMLError, TypeError, ValidationError) as error:
+        for path in paths:
+            fields |= yaml.safe_load(path.read_text(encoding="utf-8"))
+        return Manifest.model_validate({**fields, "name": name})
+    except (yaml.YAMLError, TypeError, ValueError) as error:
         raise DataError(f"{path} is malformed, correct it: {error}") from error

@@ -60,8 +60,8 @@ def prepare(
         DataError: the source is incomplete, unreadable or contradicts itself, and nothing is left in `destination`; or
             `destination` holds something else, which is left alone.
     """
-    manifest = load_manifest(name)
     source, destination = Path(source).absolute(), Path(destination).absolute()  # tasks may run in another folder
+    manifest = load_manifest(name, source)
     plan = plan_digest(name, source, height=height, width=width, encoding=encoding)
     if destination.resolve().is_relative_to(source.resolve()):
         raise DataError(f"the store {destination} would lie within its source {source}: choose another destination")
@@ -88,7 +88,8 @@ def plan_digest(
     Raises:
         DataError: there is no such manifest or source folder.
     """
-    manifest, source = load_manifest(name), Path(source)
+    source = Path(source)
+    manifest = load_manifest(name, source)
     if not source.is_dir():
         raise DataError(f"there is no folder {source}: set data.source to where {manifest.title} was unpacked")
     settings = [SCHEMA_VERSION, manifest.model_dump(mode="json"), encoding, *manifest.stored_size(height, width)]

@@ -5,12 +5,26 @@ from pathlib import Path
 
 from reid.data.manifests import Manifest
 from reid.data.readers.coco import read_coco
+from reid.data.readers.cuhk03np import read_cuhk03np_detected, read_cuhk03np_labelled
+from reid.data.readers.dukemtmc import read_dukemtmc
+from reid.data.readers.folder_csv import read_folder_csv
 from reid.data.readers.market1501 import read_market1501
+from reid.data.readers.msmt17 import read_msmt17
+from reid.data.readers.peta import read_peta
 from reid.data.readers.records import CropRecords, Records
 
 Reader = Callable[[Path, Manifest, tuple[int, int]], dict[str, Records]]
 """(source folder, manifest, (height, width) of the stored images) → records by split."""
 
-READERS: dict[str, Reader] = {"coco": read_coco, "market1501": read_market1501}
+READERS: dict[str, Reader] = {
+    "coco": read_coco,
+    "cuhk03np_detected": read_cuhk03np_detected,
+    "cuhk03np_labelled": read_cuhk03np_labelled,
+    "dukemtmc": read_dukemtmc,
+    "folder_csv": read_folder_csv,
+    "market1501": read_market1501,
+    "msmt17": read_msmt17,
+    "peta": read_peta,
+}
 
 __all__ = ["READERS", "CropRecords", "Reader", "Records"]

@@ -1,7 +1,7 @@
 """What must hold for every re-ID dataset, whatever its format."""
 
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,28 @@ def require_folders(source: Path, folders: Iterable[str], title: str) -> None:
             f"{source} lacks {some_of(f'{folder}/' for folder in missing)}: point data.source at the folder of "
             f"{title} that holds it, or unpack the download again"
         )
+
+
+def leaves_folder(path: str) -> bool:
+    """Whether a path that a file names is not below the folder it should be in."""
+    steps = PurePosixPath(path)
+    return not steps.parts or steps.is_absolute() or ".." in steps.parts or bool(PureWindowsPath(path).drive)
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Lines of a text file and their numbers from 1, stripped, without the empty ones.
+
+    Raises:
+        DataError: there is no such file, or it is no text.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise DataError(f"there is no {path}: unpack the dataset again") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is no text, unpack the dataset again: {error}") from error
+    stripped = (line.strip() for line in text.splitlines())
+    return ((number, line) for number, line in enumerate(stripped, start=1) if line)
 
 
 def check_identities(splits: Mapping[str, Records], source: Path) -> None:
@@ -64,10 +86,10 @@ def check_counts(manifest: Manifest, splits: Mapping[str, Records], source: Path
     differences = []
     for name, expected in (manifest.counts or {}).items():
         found = splits[name]
-        if (len(found), found.num_identities) != (expected.images, expected.identities):
+        if len(found) != expected.images or expected.identities not in (None, found.num_identities):
             differences.append(
-                f"{name} has {len(found)} images of {found.num_identities} identities instead of "
-                f"{expected.images} of {expected.identities}"
+                f"{name} has {len(found)} images of {found.num_identities} identities instead of {expected.images}"
+                + (f" of {expected.identities}" if expected.identities is not None else "")
             )
     if differences:
         raise DataError(

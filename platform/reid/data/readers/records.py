@@ -4,7 +4,8 @@
 Legend: N images of a split, A attributes, M people in a crop at most, J = 18 joints.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ class Records:
     pids_N: NDArray[np.int64]
     """Identities; 0 = distractor, -1 = unknown."""
     camids_N: NDArray[np.int64]
-    """Cameras from 1; -1 = unknown."""
+    """Cameras from 1; negative = unknown."""
     attributes_NA: NDArray[np.int8]
     """Classes in the order of the manifest's attributes; -1 = missing."""
     crops: CropRecords | None = None
@@ -62,3 +63,18 @@ class Records:
     def num_identities(self) -> int:
         """Distinct identities, distractors not counted."""
         return int(np.unique(self.pids_N[self.pids_N > 0]).size)
+
+
+def number_unknown_cameras(splits: Mapping[str, Records]) -> dict[str, Records]:
+    """Give every image of an unknown camera (-1) a number of its own: -1, -2, and so on through all splits.
+
+    Evaluation leaves out matches by the query's own camera. With one number for all, it would leave out every match.
+    """
+    numbered: dict[str, Records] = {}
+    given = 0
+    for split, records in splits.items():
+        unknown_N = records.camids_N == -1
+        numbers_N = -given - np.cumsum(unknown_N)
+        numbered[split] = replace(records, camids_N=np.where(unknown_N, numbers_N, records.camids_N))
+        given += int(unknown_N.sum())
+    return numbered

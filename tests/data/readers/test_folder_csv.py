@@ -1,0 +1,143 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reid.data import DataError, load_manifest, prepare
+from reid.data.readers import READERS, Records
+from reid.evaluation import score_queries
+
+
+def read(source: Path) -> dict[str, Records]:
+    manifest = load_manifest("folder", source)
+    return READERS[manifest.reader](source, manifest, (256, 128))
+
+
+def rewrite(folder: Path, old: str, new: str) -> None:
+    text = (folder / "labels.csv").read_text()
+    assert text.count(old) == 1
+    (folder / "labels.csv").write_text(text.replace(old, new))
+
+
+def test_labels_are_read(folder: Path) -> None:
+    splits = read(folder)
+    assert splits["train"].paths == ("a/1.png", "a/2.jpg", "a/3, late.jpg", "a/4.jpg")
+    assert splits["train"].pids_N.tolist() == [1, 1, 7, 7]
+    assert splits["gallery"].pids_N.tolist() == [3, 9, 0]
+    assert splits["train"].attributes_NA.tolist() == [[1, 1], [-1, 2], [0, -1], [0, 0]]
+    assert splits["gallery"].attributes_NA.tolist() == [[1, 0], [0, 0], [-1, -1]]
+
+
+def test_unknown_cameras_leave_no_match_out(folder: Path) -> None:
+    splits = read(folder)
+    cameras = np.concatenate([records.camids_N for records in splits.values()])
+    unknown = cameras[cameras < 0].tolist()
+    assert unknown == [-1, -2, -3]
+    assert splits["train"].camids_N.tolist() == [1, -1, 2, 2]
+    query, gallery = splits["query"], splits["gallery"]
+    labels = (query.pids_N, gallery.pids_N, query.camids_N, gallery.camids_N)
+    scores = score_queries(np.eye(2), np.eye(3, 2), *labels)
+    assert scores.ap_Q.tolist() == [1, 1]
+
+
+def test_the_camera_column_may_be_left_out(folder: Path) -> None:
+    lines = [line.split(",") for line in (folder / "labels.csv").read_text().replace("3, late", "3").splitlines()]
+    (folder / "a" / "3, late.jpg").rename(folder / "a" / "3.jpg")
+    (folder / "labels.csv").write_text("\n".join(",".join(cells[:3] + cells[4:]).replace('"', "") for cells in lines))
+    splits = read(folder)
+    cameras = np.concatenate([records.camids_N for records in splits.values()])
+    assert cameras.tolist() == [-1 - row for row in range(9)]
+
+
+def test_without_a_manifest_there_are_no_attributes(folder: Path) -> None:
+    (folder / "manifest.yaml").unlink()
+    with pytest.raises(DataError, match="invalid columns coat_length, hat"):
+        read(folder)
+    lines = [",".join(line.rsplit(",", 2)[:1]) for line in (folder / "labels.csv").read_text().splitlines()]
+    (folder / "labels.csv").write_text("\ufeff" + "\r\n".join(lines), encoding="utf-8")  # as a spreadsheet saves it
+    splits = read(folder)
+    assert splits["train"].pids_N.tolist() == [1, 1, 7, 7]
+    assert splits["train"].attributes_NA.shape == (4, 0)
+
+
+def test_a_store_is_made_by_the_manifest_beside_the_images(folder: Path, tmp_path: Path) -> None:
+    dataset = prepare("folder", folder, tmp_path / "store", height=32, width=16)
+    assert dataset.name == "folder"
+    assert dataset.attributes["coat"].classes == ("none", "short", "long")
+    (folder / "manifest.yaml").write_text(
+        (folder / "manifest.yaml").read_text().replace("hat, region: head", "h, r: x")
+    )
+    with pytest.raises(DataError, match=r"mine/manifest\.yaml is malformed"):
+        prepare("folder", folder, tmp_path / "other", height=32, width=16)
+
+
+def test_the_manifest_beside_the_images_concerns_no_other_dataset(folder: Path) -> None:
+    assert load_manifest("market1501", folder) == load_manifest("market1501")
+
+
+def test_counts_and_cameras_may_be_declared(folder: Path) -> None:
+    text = (folder / "manifest.yaml").read_text()
+    (folder / "manifest.yaml").write_text(text + "counts: {train: {images: 5, identities: 2}}\n")
+    with pytest.raises(DataError, match="not the whole of Shop floor: train has 4 images of 2 identities instead of 5"):
+        read(folder)
+    (folder / "manifest.yaml").write_text(text + "cameras: 1\n")
+    with pytest.raises(DataError, match=r"line 4: camid is 2, but the manifest has cameras 1\.\.1"):
+        read(folder)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "said"),
+    [
+        ("a/4.jpg", "../a/4.jpg", 5, "'../a/4.jpg' leads out of the folder"),
+        ("a/4.jpg", "a/../../mine/a/4.jpg", 5, "leads out of the folder"),
+        ("a/4.jpg", "/etc/passwd", 5, "leads out of the folder"),
+        ("a/4.jpg", "C:\\a\\4.jpg", 5, "leads out of the folder"),
+        ("a/4.jpg", "", 5, "leads out of the folder"),
+        ("a/4.jpg", "a/5.jpg", 5, "there is no "),
+        ("a/4.jpg", "a/2.jpg", 5, "a/2.jpg is in line 3 already"),
+        ("b/1.jpg,query", "b/1.jpg,probe", 6, "invalid split 'probe', expected one of train, query, gallery"),
+        ("train,7,2,none", "train,x7,2,none", 5, "pid is 'x7'"),
+        ("train,7,2,none", "train,-1,2,none", 5, "pid is '-1'"),
+        ("train,7,2,none", "train,7.0,2,none", 5, "pid is '7.0'"),
+        ("train,7,2,none", "train,7,0,none", 5, "camid is '0'"),
+        ("train,7,2,none", "train,7,2,fur", 5, "invalid coat_length 'fur', expected one of none, short, long"),
+        ("train,7,2,none", "train,7,2", 5, "more or fewer cells than the header"),
+        ("train,7,2,none", "train,7,2,none,no", 5, "more or fewer cells than the header"),
+        ("path,split,pid", "path,split,person", 1, "the header lacks pid"),
+        ("path,split,pid", "path,split,pid,pid", 1, "expected each once"),
+        ("coat_length,hat", "coat_length,hat,shoes", 1, "invalid columns shoes"),
+        ("coat_length,hat", "coat_length", 1, "the header lacks hat"),
+    ],
+)
+def test_a_wrong_line_is_named(folder: Path, old: str, new: str, line: int, said: str) -> None:
+    rewrite(folder, old, new)
+    with pytest.raises(DataError) as error:
+        read(folder)
+    assert f"{folder / 'labels.csv'}, line {line}" in str(error.value)
+    assert said in str(error.value)
+
+
+def test_what_is_wrong_with_the_whole_is_named(folder: Path) -> None:
+    text = (folder / "labels.csv").read_text()
+    (folder / "labels.csv").write_text(text.replace(",query,", ",gallery,"))
+    with pytest.raises(DataError, match="has no images of query"):
+        read(folder)
+    (folder / "labels.csv").write_text(text.replace("query,3", "query,4"))
+    with pytest.raises(DataError, match="query identities 4 have no image in the gallery"):
+        read(folder)
+    (folder / "labels.csv").write_text(text + '"b/1.jpg')
+    with pytest.raises(DataError, match="is no CSV"):
+        read(folder)
+    (folder / "labels.csv").write_bytes(text.encode("utf-16"))
+    with pytest.raises(DataError, match="is no CSV in UTF-8"):
+        read(folder)
+    (folder / "labels.csv").unlink()
+    with pytest.raises(DataError, match=r"there is no .*labels\.csv"):
+        read(folder)
+
+
+def test_an_attribute_has_one_column(folder: Path) -> None:
+    text = (folder / "manifest.yaml").read_text()
+    (folder / "manifest.yaml").write_text(text.replace("fields: [hat]", "fields: [no_hat, hat]"))
+    with pytest.raises(DataError, match="attributes hat need one field each"):
+        read(folder)
