@@ -1,14 +1,26 @@
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.io
+from numpy.typing import NDArray
+from PIL import Image
 
 from reid.data import DataError, load_manifest
 from reid.data.readers import READERS, Records
+from reid.evaluation import evaluate_retrieval
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labels:
+    features: NDArray[np.float64]
+    pids: NDArray[np.int64]
+    cameras: NDArray[np.int64]
+
 
 EMBEDDED = load_manifest("embedded")
 
@@ -182,9 +194,13 @@ def test_counts_are_checked_against_the_manifest(market_once: Path) -> None:
     assert "counts: null" in str(error.value)
 
 
-@pytest.mark.protocol
-def test_the_real_annotations_and_file_lists(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def real_lists(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Market-1501 with its real identities, cameras and annotations; every image is a link to the same small one."""
     public = Path(os.environ["REID_PROTOCOL_DATA"])
+    root = tmp_path_factory.mktemp("market1501")
+    image = root / "image.jpg"
+    Image.new("RGB", (64, 128), (90, 120, 60)).save(image)
 
     def numbers(file: str, variable: str) -> list[int]:
         return [int(value) for value in scipy.io.loadmat(public / f"{file}.mat")[variable].ravel()]
@@ -195,13 +211,22 @@ def test_the_real_annotations_and_file_lists(tmp_path: Path) -> None:
         "bounding_box_test": (("market_testID", "testID"), ("market_testCAM", "testCAM")),
     }
     for folder, (pids, cameras) in lists.items():
-        (tmp_path / folder).mkdir()
+        (root / folder).mkdir()
         for frame, (pid, camera) in enumerate(zip(numbers(*pids), numbers(*cameras), strict=True)):
             identity = "-1" if pid == -1 else f"{pid:04d}"
-            (tmp_path / folder / f"{identity}_c{camera}s1_{frame:06d}_00.jpg").touch()
-    shutil.copy(public / "market_attribute.mat", tmp_path)
+            os.link(image, root / folder / f"{identity}_c{camera}s1_{frame:06d}_00.jpg")
+    shutil.copy(public / "market_attribute.mat", root)
+    return root
 
-    splits = read(tmp_path, "market1501")  # compares every count with the manifest's
+
+@pytest.mark.protocol
+def test_the_real_annotations_and_file_lists(real_lists: Path) -> None:
+    splits = read(real_lists, "market1501")  # compares every count with the manifest's
+
+    sizes = {split: (len(records), records.num_identities) for split, records in splits.items()}
+    assert sizes == {"train": (12936, 751), "query": (3368, 750), "gallery": (15913, 750)}
+    assert (splits["gallery"].pids_N == 0).sum() == 2798
+    assert (splits["gallery"].pids_N > 0).sum() == 13115
 
     names = [attribute.name for attribute in load_manifest("market1501").attributes]
     for split, uncoloured in (("train", (78, 30)), ("query", (69, 44))):
@@ -210,3 +235,47 @@ def test_the_real_annotations_and_file_lists(tmp_path: Path) -> None:
         found = tuple(int((labels[:, names.index(name)] == -1).sum()) for name in ("upper_colour", "lower_colour"))
         assert found == uncoloured
         assert (np.delete(labels, [names.index("upper_colour"), names.index("lower_colour")], axis=1) >= 0).all()
+
+
+def naive_scores(query: Labels, gallery: Labels) -> dict[str, NDArray[np.float64]]:
+    """The protocol's scores of one query after another, each ranked by sorting the whole gallery."""
+    scores: dict[str, list[float]] = {"rectangle": [], "trapezoid": [], "inp": [], "rank": []}
+    for feature, pid, camera in zip(query.features, query.pids, query.cameras, strict=True):
+        order = np.argsort(((gallery.features - feature) ** 2).sum(axis=1), kind="stable")
+        kept = order[(gallery.pids[order] != pid) | (gallery.cameras[order] != camera)]
+        ranks = 1 + np.flatnonzero(gallery.pids[kept] == pid)
+        found = np.arange(1, len(ranks) + 1)
+        before = np.where(ranks == 1, 1.0, (found - 1) / np.maximum(ranks - 1, 1))
+        scores["rectangle"].append((found / ranks).mean())
+        scores["trapezoid"].append(((before + found / ranks) / 2).mean())
+        scores["inp"].append(len(ranks) / ranks[-1])
+        scores["rank"].append(ranks[0])
+    return {name: np.array(values) for name, values in scores.items()}
+
+
+@pytest.mark.protocol
+def test_scores_over_the_real_protocol_equal_a_naive_loop(real_lists: Path) -> None:
+    splits = read(real_lists, "market1501")
+    rng = np.random.default_rng(0)
+    people = rng.normal(size=(1502, 6))
+    query, gallery = (
+        Labels(
+            features=(people[records.pids_N] + 0.4 * rng.normal(size=(len(records), 6))),
+            pids=records.pids_N,
+            cameras=records.camids_N,
+        )
+        for records in (splits["query"], splits["gallery"])
+    )
+    expected = naive_scores(query, gallery)
+    for form in ("rectangle", "trapezoid"):
+        result = evaluate_retrieval(
+            query.features, gallery.features, query.pids, gallery.pids, query.cameras, gallery.cameras,
+            average_precision=form,
+        )  # fmt: skip
+        assert (result.num_valid_queries, result.num_skipped_queries) == (3368, 0)
+        np.testing.assert_allclose(result.scores.ap_Q, expected[form], rtol=0, atol=1e-6)
+        np.testing.assert_allclose(result.scores.inp_Q, expected["inp"], rtol=0, atol=1e-6)
+        assert result.mAP == pytest.approx(expected[form].mean(), abs=1e-6)
+        assert result.mINP == pytest.approx(expected["inp"].mean(), abs=1e-6)
+        np.testing.assert_allclose(result.cmc, [(expected["rank"] <= k).mean() for k in range(1, 51)], atol=1e-6)
+        assert 0.05 < result.mAP < 0.95, "neither all right nor all wrong"
