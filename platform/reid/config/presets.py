@@ -54,10 +54,10 @@ def demo() -> Tree:
             "layout": _narrow("six_parts", part_dim=64, plenary_dim=128),
         },
         "phases": _phases(
-            pose={"epochs": 8, "learning_rate": 2e-3, "halve_every": 4},
-            baseline={"epochs": 8, "learning_rate": 1e-3, "halve_every": 4},
+            pose={"epochs": 6, "learning_rate": 2e-3, "halve_every": 3},
+            baseline={"epochs": 6, "learning_rate": 1e-3, "halve_every": 3},
             intermediate={"epochs": 4, "learning_rate": 1e-3, "halve_every": 2},
-            final={"epochs": 8, "learning_rate": 1e-3, "halve_every": 4, "images_per_identity": 4},
+            final={"epochs": 6, "learning_rate": 1e-3, "halve_every": 3, "images_per_identity": 4},
         ),
         "scaling": {"num_workers": 2},
     }
