@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 PHASES = ("pose", "baseline", "intermediate", "final")
-EPOCHS = {"pose": 1, "baseline": 3, "intermediate": 1, "final": 3}
+EPOCHS = {"pose": 1, "baseline": 6, "intermediate": 1, "final": 6}
 SCORES = ("rank1", "rank5", "rank10", "mAP", "mINP")
 ROOT = Path(__file__).parents[2]
 
@@ -33,6 +33,8 @@ class Finished:
     folder: Path
     printed: list[str]
     """Output of every driver, one after another."""
+    kept: int = 0
+    """Epochs of the final phase that were finished when the driver was killed."""
 
     def checkpoint(self, phase: str) -> Path:
         return Path(json.loads((self.folder / "phases.json").read_text())[phase])
@@ -63,23 +65,26 @@ def killed(start: Callable[..., Any], shared_storage: Path, cluster: Any, wait_u
     job = start(*command("killed"))
     wait_until(lambda: folders("killed", shared_storage), 600, "a run's folder", job)
     (folder,) = folders("killed", shared_storage)
-    wait_until(lambda: reported(folder / "baseline") == 1, 600, "the first epoch of baseline", job)
+    wait_until(lambda: finished_epochs(folder / "baseline"), 600, "the first epoch of baseline", job)
     cluster.training_workers()[0].kill()
-    assert reported(folder / "baseline") == 1, "killed too late to show anything"
-    wait_until(lambda: reported(folder / "final") == 1, 600, "the first epoch of final", job)
+    assert finished_epochs(folder / "baseline") < EPOCHS["baseline"], "killed too late to show anything"
+    wait_until(lambda: finished_epochs(folder / "final"), 600, "the first epoch of final", job)
+    kept = finished_epochs(folder / "final")
     job.process.kill()
     job.process.wait()
-    assert reported(folder / "final") == 1, "killed too late to show anything"
-    return Finished(folder, [job.output(), start(*command("killed")).finish()])
+    assert finished_epochs(folder / "final") < EPOCHS["final"], "killed too late to show anything"
+    return Finished(folder, [job.output(), start(*command("killed")).finish()], kept)
 
 
 def folders(name: str, storage: Path) -> list[Path]:
     return [path for path in (storage / "runs").glob(f"{name}-*") if path.is_dir()]
 
 
-def reported(folder: Path) -> int:
-    """Epochs whose checkpoint is complete: Ray moves each into place, and `phase.json` is written last."""
-    return max((int(path.parent.name.removeprefix("epoch_")) for path in folder.glob("epoch_*/phase.json")), default=0)
+def finished_epochs(phase: Path) -> int:
+    """Epochs that Ray Train has taken note of, as its snapshot of the run says."""
+    snapshot = phase / "checkpoint_manager_snapshot.json"
+    text = snapshot.read_text() if snapshot.exists() else ""
+    return max((int(number) for number in re.findall(r"epoch_(\d{4})", text)), default=0)
 
 
 def parent_of(name: str, browser: MlflowClient) -> Run:
@@ -119,7 +124,7 @@ def test_mlflow_holds_one_parent_with_a_child_for_each_phase(uninterrupted: Fini
     for run in (parent, *children.values()):
         assert run.info.status == "FINISHED"
         assert run.data.params["loss.alpha"] == "0.5"
-        assert run.data.params["phases.final.epochs"] == "3"
+        assert run.data.params["phases.final.epochs"] == "6"
     assert {item.dataset.name for item in parent.inputs.dataset_inputs} == {"embedded", "coco"}
     for phase, run in children.items():
         (item,) = run.inputs.dataset_inputs
@@ -167,10 +172,14 @@ def test_killing_changes_no_bit_of_the_weights(uninterrupted: Finished, killed: 
 def test_the_same_command_goes_on_from_the_last_finished_epoch(killed: Finished) -> None:
     first, again = killed.printed
     assert "finished: pose, baseline, intermediate" in again
-    trained = [re.findall(r"(\w+): epoch (\d)/", output) for output in (first, again)]
-    assert {phase for phase, _ in trained[1]} == {"final"}
-    assert ("final", "1") not in trained[1]
-    assert {("final", "2"), ("final", "3")} <= set(trained[1])
+    before, after = (
+        [(phase, int(epoch)) for phase, epoch in re.findall(r"(\w+): epoch (\d+)/", output)]
+        for output in (first, again)
+    )
+    assert [epoch for phase, epoch in before if phase == "baseline"] == [*range(1, EPOCHS["baseline"] + 1)]
+    assert {phase for phase, _ in after} == {"final"}
+    assert 0 < killed.kept < after[0][1]
+    assert after == [("final", epoch) for epoch in range(after[0][1], EPOCHS["final"] + 1)]
     times = [record["time"] for record in killed.history("final")]
     assert times == sorted(times)
     assert len(times) == EPOCHS["final"]
