@@ -3,11 +3,18 @@
 Legend: B images, C channels of the first map, J of the second, H × W and h × w their grids, D length of the sketch.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reid.models.precision import at_least_fp32
+
+STEEPEST = 0.1
+"""Entry of the sketch, over the mean size of its row, at which the signed square root is steepest."""
+SMALLEST = 1e-12
+"""The same for an empty sketch, whose mean size is zero."""
 
 
 def align(map_BJhw: Tensor, height: int, width: int) -> Tensor:
@@ -29,9 +36,29 @@ def bilinear_product(map_BCHW: Tensor, map_BJhw: Tensor) -> Tensor:
         return first_BCP @ second_BJP.mT
 
 
-def signed_sqrt(x: Tensor, eps: float = 1e-6) -> Tensor:
-    """sign(x)·√|x| with a finite slope (1/√eps) at zero."""
-    return x * (x.abs() + eps).rsqrt()
+class _SignedSqrt(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x_BD: Tensor) -> Tensor:
+        ctx.save_for_backward(x_BD)
+        return x_BD.sign() * x_BD.abs().sqrt()
+
+    @staticmethod
+    def backward(ctx: Any, gradient_BD: Tensor) -> Tensor:
+        (x_BD,) = ctx.saved_tensors
+        size_BD = x_BD.abs()
+        least_B1 = STEEPEST * size_BD.mean(dim=1, keepdim=True)
+        return 0.5 * gradient_BD * torch.maximum(size_BD, least_B1).clamp(min=SMALLEST).rsqrt()
+
+
+def signed_sqrt(x_BD: Tensor) -> Tensor:
+    """sign(x)·√|x|, whose slope is bounded.
+
+    The true slope is infinite at zero: entries that rounding alone moves across zero would fill the gradient with
+    noise, and two ways to sum the same batch would soon train different weights. Entries below `STEEPEST` of their
+    row's mean size get the slope at that size.
+    """
+    rooted_BD: Tensor = _SignedSqrt.apply(x_BD)
+    return rooted_BD
 
 
 class CompactBilinearPooling(nn.Module):
