@@ -21,8 +21,8 @@ BATCHES = {  # images or identities of none divide by 2 or by 3
     "final": {"batch_size": 20, "images_per_identity": 4},
 }
 STEPS_PER_EPOCH = {"pose": 3, "baseline": 4, "intermediate": 4, "final": 3}
-LEARNING_RATES = {"pose": 1e-4, "baseline": 1e-4, "intermediate": 1e-5, "final": 1e-6}
-"""Signed square roots of untrained maps are steep: at larger rates, rounding alone tears two runs apart."""
+LEARNING_RATES = {"pose": 1e-4, "baseline": 1e-4, "intermediate": 1e-5, "final": 1e-5}
+"""At larger rates, rounding alone tears two runs of an untrained network apart, as in any training."""
 STAGES = {1: tuple(BATCHES), 2: tuple(BATCHES), 3: ("final",)}
 """What is compared, by world size."""
 
@@ -72,7 +72,10 @@ def job(config: RunConfig, stage: str, stores: dict[str, Path]) -> PhaseJob:
 
 @pytest.mark.parametrize(
     ("world", "precision", "stage"),
-    [(2, "single", "baseline"), *((world, "double", stage) for world in (2, 3) for stage in STAGES[world])],
+    [
+        *((2, "single", stage) for stage in STAGES[2]),
+        *((world, "double", stage) for world in (2, 3) for stage in STAGES[world]),
+    ],
 )
 def test_every_term_of_every_step_is_that_of_one_rank(
     measured: Measured, world: int, precision: str, stage: str
