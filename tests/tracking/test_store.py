@@ -97,6 +97,19 @@ def test_a_second_time_changes_nothing(
     assert contents(client)["final"] == EXPECTED
 
 
+def test_what_was_deleted_while_a_record_waited_holds_up_nothing(
+    open_store: Callable[[], RunStore], client: MlflowClient, parent: RunRecord, phase: RunRecord, tmp_path: Path
+) -> None:
+    store = open_store()
+    store.sync(parent)
+    store.sync(replace(phase, artifacts={str(tmp_path / "gone.md"): ""}, checkpoint=str(tmp_path / "gone")))
+    found = contents(client)["final"]
+    assert found["status"] == "FINISHED"
+    assert found["metrics"] == EXPECTED["metrics"]
+    assert found["artifacts"] == []
+    assert [status for _, status, _ in found["models"]] == ["PENDING"]
+
+
 def test_a_growing_record_sends_only_what_is_new(
     open_store: Callable[[], RunStore],
     client: MlflowClient,

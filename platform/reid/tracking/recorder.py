@@ -79,13 +79,6 @@ class Recorder:
         """Records not yet sent, parents before their children."""
         return sorted(self._outbox.glob("*.json"), key=lambda path: path.stem)
 
-    def run_url(self, record: RunRecord) -> str | None:
-        """Where the MLflow browser shows a run, relative to the server's root; None while it was not sent."""
-        if self._store is None:
-            return None
-        experiment, run = self._store.address(record)
-        return f"#/experiments/{experiment}/runs/{run}"
-
     def _keep(self, record: RunRecord) -> None:
         self._outbox.mkdir(parents=True, exist_ok=True)
         path = self._outbox / f"{record.key}.json"

@@ -1,8 +1,10 @@
 """Brings MLflow into line with run records. The only place that speaks to MLflow."""
 
 import json
+import logging
 import os
 import tempfile
+from pathlib import Path
 
 import mlflow
 import pyarrow.fs
@@ -11,6 +13,8 @@ from mlflow.entities import DatasetInput as MlflowDatasetInput
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID
 
 from reid.tracking.record import DatasetInput, RunRecord
+
+logger = logging.getLogger(__name__)
 
 KEY_TAG = "reid.run"
 METRICS_AT_ONCE = 1000  # MLflow's limit for one request
@@ -53,19 +57,16 @@ class RunStore:
         if record.inputs and not run.inputs.dataset_inputs:
             self._client.log_inputs(run_id, datasets=[_dataset_input(dataset) for dataset in record.inputs])
         for file, folder in record.artifacts.items():
-            self._client.log_artifact(run_id, file, folder or None)
-        if model is not None and record.checkpoint is not None and str(model.status) != "READY":
-            self._upload_model(model, record.checkpoint)
+            if _is_there(file, record):
+                self._client.log_artifact(run_id, file, folder or None)
+        if model is not None and str(model.status) != "READY" and record.checkpoint is not None:
+            self._upload_model(model, record.checkpoint, record)
         if run.info.status != record.status:
             if record.status == "RUNNING":
                 self._client.update_run(run_id, status="RUNNING")
             else:
                 self._client.set_terminated(run_id, status=record.status)
         return run_id
-
-    def address(self, record: RunRecord) -> tuple[str, str]:
-        """MLflow's (experiment id, run id) of a record that was synced."""
-        return self._experiment, self._run_ids[record.key]
 
     def _find_or_create_experiment(self, name: str, artifacts: str | None) -> str:
         experiment = self._client.get_experiment_by_name(name)
@@ -125,7 +126,9 @@ class RunStore:
             )
         )
 
-    def _upload_model(self, model: LoggedModel, checkpoint: str) -> None:
+    def _upload_model(self, model: LoggedModel, checkpoint: str, record: RunRecord) -> None:
+        if not _is_there(checkpoint, record):
+            return
         with tempfile.TemporaryDirectory(prefix="reid-model-") as folder:
             local = checkpoint
             if "://" in checkpoint:
@@ -133,6 +136,14 @@ class RunStore:
                 local = folder
             self._client.log_model_artifacts(model.model_id, local)
         self._client.finalize_logged_model(model.model_id, "READY")
+
+
+def _is_there(place: str, record: RunRecord) -> bool:
+    """False, with a warning, for what was deleted while the record waited: it must not hold up the rest."""
+    there = "://" in place or Path(place).exists()
+    if not there:
+        logger.warning("MLflow's run %s goes without %s, which is there no more", record.key, place)
+    return there
 
 
 def _dataset_input(dataset: DatasetInput) -> MlflowDatasetInput:
