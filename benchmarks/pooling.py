@@ -68,7 +68,7 @@ def run(
                     theirs=1e3 * seconds,
                     unit="ms",
                     aim=aim,
-                    equal=all(torch.allclose(*pair, rtol=1e-6, atol=1e-9) for pair in pairs),
+                    equal=all(torch.allclose(*pair, rtol=1e-6, atol=1e-7) for pair in pairs),  # √ of FFTs' rounding
                 )
             )
     return rows

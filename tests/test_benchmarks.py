@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ import torch
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 SCRIPTS = sorted(file.stem for file in FOLDER.glob("*.py") if file.stem not in ("comparison", "run"))
 ON_A_CLUSTER = "workers"
+"""Needs a Ray cluster and a minute; tests/training compares one worker with two."""
 
 
 @pytest.fixture(autouse=True)
@@ -37,15 +37,6 @@ def _load(name: str) -> ModuleType:
 def test_results_are_equal(name: str) -> None:
     benchmark = _load(name)
     _check(benchmark.run(**benchmark.QUICK))
-
-
-@pytest.mark.cluster
-def test_results_on_a_cluster_are_equal(tmp_path: Path) -> None:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    environment |= {"PYTHONPATH": str(FOLDER.parent / "platform")}
-    command = [sys.executable, str(FOLDER / f"{ON_A_CLUSTER}.py"), "--quick", "--json", str(tmp_path / "rows.json")]
-    subprocess.run(command, env=environment, check=True)
-    _check(_load("comparison").read_rows(tmp_path / "rows.json"))
 
 
 def _check(rows: list[Any]) -> None:

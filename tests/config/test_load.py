@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from reid.config import PRESETS, ConfigError, Layout, RunConfig, flatten, load_config, validate_config
+from reid.config import LAYOUTS, PRESETS, ConfigError, Layout, RunConfig, flatten, load_config, validate_config
 
 
 def problems(**kwargs: Any) -> list[str]:
@@ -38,7 +38,8 @@ def test_the_paper_preset_holds_the_papers_figures() -> None:
     }
     assert schedule == {"baseline": (1e-3, 50, 150), "intermediate": (1e-3, 50, 60), "final": (1e-4, 100, 400)}
     assert (config.loss.alpha, config.loss.beta, config.loss.gamma) == (0.5, 0.01, 2)
-    assert config.model.resolved_layout().descriptor_dim == 2048
+    assert config.model.layout == "dataset"
+    assert LAYOUTS["six_parts"].descriptor_dim == 2048
     assert (config.phases["final"].batch_size, config.phases["final"].images_per_identity) == (64, 4)
 
 
@@ -91,7 +92,7 @@ def test_a_new_phase_may_be_added() -> None:
         ("scaling.num_workers=[1, 2, 3]", "(given: [1, 2, 3])"),
         ("scaling.num_workers=1.5", "(given: 1.5)"),
         ("scaling.num_workers=null", "(given: None)"),
-        ("model.layout=six_part", "model.layout: invalid layout 'six_part', expected one of six_parts, three_parts"),
+        ("model.layout=six_part", "model.layout: invalid layout 'six_part', expected one of dataset, six_parts"),
         ("model.layout=3", "model.layout: must be text"),
         ("model.layout={parts: 3}", "model.layout.parts: must be a list (given: 3)"),
         ("model.layout={parst: []}", "model.layout.parst: unknown key (did you mean 'parts'?)"),
@@ -257,7 +258,7 @@ def test_flatten_names_every_setting_once() -> None:
     config = load_config(preset="paper", overrides=["scaling.num_workers=[1, 2]"])
     flat = flatten(config)
     assert flat["phases.final.epochs"] == "400"
-    assert flat["model.layout"] == "six_parts"
+    assert flat["model.layout"] == "dataset"
     assert flat["scaling.num_workers"] == "[1, 2]"
     assert flat["data.source"] == "None"
     assert flatten(load_config(preset="demo"))["model.layout.plenary_dim"] == "128"
@@ -281,3 +282,11 @@ def test_every_setting_says_what_it_means() -> None:
                 assert field.description, f"{section.__name__}.{name}"
 
     visit(RunConfig)
+
+
+def test_null_takes_a_phase_out() -> None:
+    assert list(load_config(preset="demo", overrides=["phases.pose=null"]).phases) == [
+        "baseline",
+        "intermediate",
+        "final",
+    ]
