@@ -15,7 +15,7 @@ def test_the_datasets_manifest_names_the_layout_where_the_settings_leave_it_open
 
 def test_a_dataset_without_a_layout_needs_one_to_be_chosen() -> None:
     arguments = command.parse("", ["--preset", "paper", "--set", "data.name=coco"])
-    with pytest.raises(SystemExit, match="model.layout: the manifest of coco names none; choose one"):
+    with pytest.raises(SystemExit, match=r"model\.layout: the manifest of coco names none; choose one"):
         command.run(lambda config: None, arguments)
 
 
