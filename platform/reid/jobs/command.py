@@ -8,21 +8,18 @@ from typing import Any
 
 from reid.config import PRESETS, ConfigError, RunConfig, load_config
 from reid.config.schema import DATASET_LAYOUT
-from reid.data import DataError, load_manifest
+from reid.data import load_manifest
 from reid.training.cluster import PlacementError
 from reid.training.runner import PhaseFailedError
 
 DEFAULT_PRESET = "demo"
-JOB_ERRORS = (ConfigError, DataError, PlacementError, PhaseFailedError, ValueError, ConnectionError)
+JOB_ERRORS = (ValueError, PlacementError, PhaseFailedError, ConnectionError)
 """What a user can remedy: one clear line instead of a traceback."""
 
 
 def parser(description: str) -> argparse.ArgumentParser:
     """`--preset`, `--config` and `--set`, which every job has."""
-    command = argparse.ArgumentParser(
-        description=description,
-        allow_abbrev=False,
-    )
+    command = argparse.ArgumentParser(description=description, allow_abbrev=False)
     command.add_argument("--preset", help=f"complete settings by name: {', '.join(PRESETS)}; {DEFAULT_PRESET} if none")
     command.add_argument("--config", metavar="FILE", help="YAML settings laid over the preset")
     command.add_argument(

@@ -1,4 +1,4 @@
-"""Runs one phase on Ray Train."""
+"""Runs a phase, or an evaluation, on Ray Train."""
 
 import logging
 import os
@@ -15,16 +15,15 @@ import ray.train.v2._internal.execution.context
 import torch
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 
-from reid.config import ConfigError, RunConfig
-from reid.data import DataError
-from reid.training.checkpoint import CheckpointError, PhaseState, load_state
+from reid.config import RunConfig
+from reid.training.checkpoint import PhaseState, load_state
 from reid.training.cluster import uses_gpu, worker_resources
 from reid.training.distributed import rank_and_world
 from reid.training.loop import PhaseJob, Save, run_phase
 from reid.training.scoring import score_checkpoint
 from reid.training.step import NonFiniteLossError
 
-USER_ERRORS = (CheckpointError, ConfigError, DataError, NonFiniteLossError, ValueError)
+USER_ERRORS = (ValueError, NonFiniteLossError)
 """Errors that every rank meets alike and that a restart would only meet again."""
 
 COLLECTIVE_TIMEOUT_S = 1800
