@@ -187,6 +187,8 @@ class ScalingConfig(Section):
     accelerator: Literal["auto", "gpu", "cpu"] = "auto"
     """`auto` takes GPUs when the cluster has one for each worker."""
     cpus_per_worker: float = Field(1, gt=0)
+    gpus_per_worker: float = Field(1, gt=0)
+    """GPUs of each worker where GPUs are used; below 1, several workers share one."""
     max_failures: int = Field(3, ge=0)
     """Times a phase may restart from its last checkpoint after a worker was lost."""
     start_timeout: float = Field(120, gt=0)

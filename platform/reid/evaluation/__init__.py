@@ -3,6 +3,7 @@
 from .attributes import attribute_accuracy
 from .floor import mean_colour_descriptor
 from .rerank import k_reciprocal_distances
+from .result import Evaluation
 from .retrieval import (
     QueryScores,
     RetrievalResult,
@@ -13,6 +14,7 @@ from .retrieval import (
 )
 
 __all__ = [
+    "Evaluation",
     "QueryScores",
     "RetrievalResult",
     "attribute_accuracy",

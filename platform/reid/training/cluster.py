@@ -64,12 +64,12 @@ def map_on_cluster(function: Callable[[Task], Result], tasks: Sequence[Task]) ->
 def uses_gpu(scaling: ScalingConfig) -> bool:
     """Whether the workers get a GPU each; `auto` takes GPUs when the cluster has one for every worker."""
     if scaling.accelerator == "auto":
-        return bool(ray.cluster_resources().get("GPU", 0) >= max(1, scaling.min_workers))
+        return bool(ray.cluster_resources().get("GPU", 0) >= scaling.gpus_per_worker * max(1, scaling.min_workers))
     return scaling.accelerator == "gpu"
 
 
 def worker_resources(scaling: ScalingConfig) -> dict[str, float]:
-    return {"CPU": scaling.cpus_per_worker, **({"GPU": 1.0} if uses_gpu(scaling) else {})}
+    return {"CPU": scaling.cpus_per_worker, **({"GPU": scaling.gpus_per_worker} if uses_gpu(scaling) else {})}
 
 
 def require_placeable(scaling: ScalingConfig) -> None:

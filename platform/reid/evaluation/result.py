@@ -1,0 +1,12 @@
+"""What an evaluation hands on."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Metrics to record, and pictures for people to look at."""
+
+    metrics: dict[str, float]
+    pictures: dict[str, bytes] = field(default_factory=dict)
+    """PNG files by name; drawn by rank 0 alone."""
