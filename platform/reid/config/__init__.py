@@ -1,9 +1,10 @@
 """The configuration of a run: a frozen, typed tree; presets; one override path."""
 
 from reid.config.body import JOINTS, LAYOUTS, LIMB_NAMES, LIMBS, Layout, Part
-from reid.config.load import ConfigError, flatten, load_config, validate_config
+from reid.config.load import ConfigError, flatten, load_config, validate_config, with_settings
 from reid.config.presets import PRESETS
 from reid.config.schema import (
+    AblationConfig,
     AugmentationConfig,
     DataConfig,
     EvaluationConfig,
@@ -22,6 +23,7 @@ __all__ = [
     "LIMBS",
     "LIMB_NAMES",
     "PRESETS",
+    "AblationConfig",
     "AugmentationConfig",
     "ConfigError",
     "DataConfig",
@@ -38,4 +40,5 @@ __all__ = [
     "flatten",
     "load_config",
     "validate_config",
+    "with_settings",
 ]

@@ -80,6 +80,20 @@ def validate_config(tree: Any) -> RunConfig:
         ) from None
 
 
+def with_settings(config: RunConfig, settings: Mapping[str, Any]) -> RunConfig:
+    """The configuration with settings by dotted path laid over it, as `--set` would lay them, but given as values.
+
+    Raises:
+        ConfigError: naming every unknown key and every bad value at once.
+    """
+    tree: Any = config.model_dump()
+    for path, value in settings.items():
+        for key in reversed(path.split(".")):
+            value = {key: value}
+        tree = _merged(tree, value)
+    return validate_config(tree)
+
+
 def flatten(config: BaseModel) -> dict[str, str]:
     """Every setting by its dotted path, as text; a list of parts counts as one setting."""
     flat: dict[str, str] = {}

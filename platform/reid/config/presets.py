@@ -60,6 +60,7 @@ def demo() -> Tree:
             final={"epochs": 6, "learning_rate": 1e-3, "halve_every": 3, "images_per_identity": 4},
         ),
         "scaling": {"num_workers": 2},
+        "ablation": {"epoch_share": 0.5},
     }
 
 

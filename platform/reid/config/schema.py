@@ -216,6 +216,17 @@ class EvaluationConfig(Section):
     """Also score after k-reciprocal re-ranking; its time grows with the number of images squared."""
 
 
+class AblationConfig(Section):
+    """`jobs/ablation.py`: what each component brings, at equal training budgets."""
+
+    seeds: Positive = 3
+    """Trainings of every row of the table, with `seed`, `seed` + 1, …"""
+    epoch_share: float = Field(1.0, gt=0, le=1)
+    """Share of the configured epochs that is trained, to afford many trainings."""
+    workers: int = Field(1, ge=1, le=MAX_WORKERS)
+    """Workers of each training, in place of `scaling.num_workers`; what they leave of the cluster trains others."""
+
+
 class TrackingConfig(Section):
     """MLflow."""
 
@@ -248,6 +259,7 @@ class RunConfig(Section):
     """Phases by name, in the order in which they run."""
     scaling: ScalingConfig = ScalingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    ablation: AblationConfig = AblationConfig()
     tracking: TrackingConfig = TrackingConfig()
 
     @field_validator("phases", mode="before")

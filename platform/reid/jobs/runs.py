@@ -3,9 +3,11 @@
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -46,21 +48,31 @@ class Run:
 
 
 @contextmanager
-def claim_run(storage: Storage, config: RunConfig, digests: tuple[str, ...]) -> Iterator[Run]:
+def claim_run(
+    storage: Storage,
+    config: RunConfig,
+    digests: tuple[str, ...],
+    *,
+    kind: str = "pipeline",
+    without: Mapping[str, Any] = MappingProxyType({"ablation": True, "search": True}),
+) -> Iterator[Run]:
     """The unfinished run of this configuration on this data, else a new one; held until the context ends.
 
     Where a run lies, how it is spread over the cluster and where it is recorded do not make it another run.
 
     Args:
         digests: digests of the data it is trained on.
+        kind: the job whose run it is.
+        without: further settings that do not make it another run, in the form of pydantic's `exclude`.
 
     Raises:
         ValueError: another process of this node is at that run right now.
     """
-    settings = config.model_dump(mode="json", exclude={"storage", "scaling", "tracking"})
+    settings = config.model_dump(mode="json", exclude={"storage": True, "scaling": True, "tracking": True, **without})
     digest = hashlib.sha256(json.dumps([settings, *digests], sort_keys=True).encode()).hexdigest()[:8]
+    name = config.name if kind == "pipeline" else f"{config.name}-{kind}"
     for number in itertools.count(1):
-        run = Run(key=f"{config.name}-{digest}" + (f"-{number}" if number > 1 else ""), storage=storage)
+        run = Run(key=f"{name}-{digest}" + (f"-{number}" if number > 1 else ""), storage=storage)
         if run.is_finished:
             continue
         lock = storage.scratch / "runs" / f"{run.key}.lock"

@@ -72,6 +72,20 @@ def worker_resources(scaling: ScalingConfig) -> dict[str, float]:
     return {"CPU": scaling.cpus_per_worker, **({"GPU": scaling.gpus_per_worker} if uses_gpu(scaling) else {})}
 
 
+def concurrent_runs(scaling: ScalingConfig) -> int:
+    """Runs of the smallest number of workers asked for that the cluster, as it is now, holds at once; at least 1.
+
+    So many drivers at a time cannot keep each other's workers from starting. They must take no CPU themselves.
+    """
+    bundle = worker_resources(scaling)
+    workers = sum(
+        min(int(node["Resources"].get(name, 0) // amount) for name, amount in bundle.items())
+        for node in ray.nodes()
+        if node["Alive"]
+    )
+    return max(1, workers // max(1, scaling.min_workers))
+
+
 def require_placeable(scaling: ScalingConfig) -> None:
     """Wait until the cluster can place the smallest number of workers asked for.
 
