@@ -1,0 +1,42 @@
+"""Checks the pose resolve net on people held out of its training, sharded over the ranks.
+
+Legend: J = 18 joints, 2 = (correct, counted).
+"""
+
+import numpy as np
+import torch
+
+from reid.config import JOINTS, RunConfig
+from reid.data import Dataset, PoseBatches
+from reid.evaluation import Evaluation
+from reid.evaluation.pose import judge_joints, pck_by_joint
+from reid.models import FGSAM
+from reid.training.distributed import gather_rows, rank_and_world
+from reid.training.precision import autocast
+
+
+@torch.inference_mode()
+def check_pose(
+    model: FGSAM, dataset: Dataset, config: RunConfig, device: torch.device, dtype: torch.dtype
+) -> Evaluation:
+    """PCK@0.2 of the last stage's confidence maps on the `val` split, the model being in evaluation mode.
+
+    Returns:
+        `eval/pck/<joint>` of every joint that is labelled, as fractions, and their mean `eval/pck`; equal on every
+        rank, and none at all where no torso is labelled (`judge_joints`).
+    """
+    batches = PoseBatches(dataset, "val", config.data, device=device, channels_last=config.channels_last)
+    rank, world = rank_and_world()
+    own = np.array_split(np.arange(len(batches)), world)[rank]
+    tally_2J = torch.zeros(2, len(JOINTS), dtype=torch.int64, device=device)
+    for start in range(0, len(own), config.evaluation.batch_size):
+        batch = batches.validation(own[start : start + config.evaluation.batch_size])
+        with autocast(device, dtype):
+            maps = model(batch.images_BCHW).pose[-1]
+        judged = judge_joints(maps.confidence_BJhw, batch.keypoints_BMJ3)
+        tally_2J += torch.stack([judged.correct_BJ, judged.counted_BJ]).sum(dim=1)
+    pck = pck_by_joint(*gather_rows(tally_2J[None], [1] * world).sum(dim=0))
+    metrics = {f"eval/pck/{joint}": value for joint, value in pck.items()}
+    if pck:
+        metrics["eval/pck"] = sum(pck.values()) / len(pck)
+    return Evaluation(metrics=metrics)
