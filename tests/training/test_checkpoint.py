@@ -57,7 +57,7 @@ def saved(config: RunConfig, stores: dict[str, Path], state: PhaseState, tmp_pat
     folder.mkdir()
     model, optimizer = model_of(config, stores)
     step(model, optimizer)
-    save_checkpoint(folder, model, optimizer, state)
+    save_checkpoint(folder, model, optimizer, state, {"cmc.png": b"png"})
     return folder
 
 
@@ -84,8 +84,10 @@ def replace_seed(config: RunConfig, seed: int) -> RunConfig:
     return config.model_copy(update={"seed": seed})
 
 
-def test_a_checkpoint_holds_tensors_and_text_alone(saved: Path) -> None:
-    assert {file.name for file in saved.iterdir()} == {"model.safetensors", "optimizer.safetensors", "phase.json"}
+def test_a_checkpoint_holds_tensors_text_and_pictures_alone(saved: Path) -> None:
+    files = {file.relative_to(saved).as_posix(): file for file in saved.rglob("*") if file.is_file()}
+    assert files.keys() == {"model.safetensors", "optimizer.safetensors", "phase.json", "pictures/cmc.png"}
+    assert files["pictures/cmc.png"].read_bytes() == b"png"
     assert set(load_weights(str(saved))) == set(safetensors.torch.load_file(saved / "model.safetensors"))
     json.loads((saved / "phase.json").read_text())
 

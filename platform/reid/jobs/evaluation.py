@@ -13,7 +13,7 @@ from reid.jobs import command, results
 from reid.jobs.data import prepare_data
 from reid.jobs.records import dataset_input, parent_record, recorder
 from reid.tracking import Measurement
-from reid.training.checkpoint import load_state
+from reid.training.checkpoint import PICTURES, load_state, save_pictures
 from reid.training.cluster import connect, require_placeable
 from reid.training.runner import evaluate
 from reid.training.scoring import score_mean_colour
@@ -58,12 +58,16 @@ def run_evaluation(config: RunConfig, checkpoint: str) -> dict[str, float]:
     record = dataclasses.replace(record, tags=record.tags | {"reid.checkpoint": checkpoint, "reid.phase": phase})
     runs.put(record)
     try:
-        metrics = evaluate(config, checkpoint=checkpoint, store=data.reid, folder=storage.place("runs", key))
+        evaluation = evaluate(config, checkpoint=checkpoint, store=data.reid, folder=storage.place("runs", key))
     except BaseException:
         runs.put(dataclasses.replace(record, status="FAILED"))
         raise
+    folder = storage.scratch / "runs" / key
+    save_pictures(folder, evaluation.pictures)
+    metrics = evaluation.metrics
     measured = (Measurement(step=0, time=time.time(), metrics=metrics),)
-    runs.put(dataclasses.replace(record, status="FINISHED", measurements=measured))
+    pictures = {str(folder / PICTURES): PICTURES}
+    runs.put(dataclasses.replace(record, status="FINISHED", measurements=measured, artifacts=pictures))
     floor = score_mean_colour(dataset, config.evaluation)
     results.show({results.MEAN_COLOUR: results.of(floor), phase: results.of(metrics)})
     for name, value in metrics.items():
@@ -71,6 +75,7 @@ def run_evaluation(config: RunConfig, checkpoint: str) -> dict[str, float]:
             print(f"{name.removeprefix('eval/')}: {value:.1%}")
     print(f"data: {data.reid}")
     print(f"checkpoint: {checkpoint}")
+    print(f"pictures: {folder / PICTURES}")
     print(f"MLflow: {runs.uri}, experiment {runs.experiment}, run {record.name}")
     print(results.browse(runs))
     return metrics

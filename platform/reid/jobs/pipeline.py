@@ -11,7 +11,15 @@ from reid.config import RunConfig
 from reid.data import Dataset
 from reid.jobs import command, results
 from reid.jobs.data import PreparedData, prepare_data
-from reid.jobs.records import EpochRecorder, dataset_input, parent_record, phase_record, recorder, with_history
+from reid.jobs.records import (
+    EpochRecorder,
+    dataset_input,
+    finished_record,
+    parent_record,
+    phase_record,
+    pictures_of,
+    recorder,
+)
 from reid.jobs.runs import Run, claim_run
 from reid.tracking import Measurement, Recorder, RunRecord
 from reid.training.checkpoint import load_state
@@ -50,9 +58,9 @@ def run_pipeline(config: RunConfig) -> results.Scores:
 def _train(
     config: RunConfig, run: Run, data: PreparedData, datasets: dict[str, Dataset], runs: Recorder
 ) -> results.Scores:
-    finished = run.checkpoints()
-    print(f"run {run.key}: {' → '.join(config.phases)}; finished: {', '.join(finished) or 'none'}", flush=True)
-    if not finished:
+    checkpoints = run.checkpoints()
+    print(f"run {run.key}: {' → '.join(config.phases)}; finished: {', '.join(checkpoints) or 'none'}", flush=True)
+    if not checkpoints:
         for phase, settings in config.phases.items():
             require_trainable(config, phase, datasets[data.store_of(settings.stage)])
     inputs = tuple(dataset_input(dataset, place) for place, dataset in datasets.items())
@@ -63,21 +71,21 @@ def _train(
         for phase, settings in config.phases.items():
             store = data.store_of(settings.stage)
             record = phase_record(parent, phase, config, (dataset_input(datasets[store], store),))
-            if phase not in finished:
-                job = PhaseJob(config=config, phase=phase, store=store, start_from=tuple(finished.values()))
-                finished[phase] = _train_phase(job, run, runs, record)
-                run.finish_phase(phase, finished[phase])
-            state = load_state(finished[phase])
-            runs.put(dataclasses.replace(with_history(record, state), status="FINISHED", checkpoint=finished[phase]))
+            if phase not in checkpoints:
+                job = PhaseJob(config=config, phase=phase, store=store, start_from=tuple(checkpoints.values()))
+                checkpoints[phase] = _train_phase(job, run, runs, record)
+                run.finish_phase(phase, checkpoints[phase])
+            state = load_state(checkpoints[phase])
+            runs.put(finished_record(record, state, checkpoints[phase]))
             if settings.stage != "pose":
                 scores[phase] = results.of(state.history[-1].metrics)
     except BaseException:
         runs.put(dataclasses.replace(parent, status="FAILED"))
         raise
-    parent = _finished(parent, config, run, scores)
+    parent = _finished(parent, config, run, scores, checkpoints)
     runs.put(parent)
     run.finish(scores)
-    _show(config, run, data, runs, parent, finished, scores)
+    _show(config, run, data, runs, parent, checkpoints, scores)
     return scores
 
 
@@ -90,8 +98,10 @@ def _train_phase(job: PhaseJob, run: Run, runs: Recorder, record: RunRecord) -> 
         raise
 
 
-def _finished(parent: RunRecord, config: RunConfig, run: Run, scores: results.Scores) -> RunRecord:
-    """The parent's record with the last phase's scores and, as artifacts, the configuration and the table."""
+def _finished(
+    parent: RunRecord, config: RunConfig, run: Run, scores: results.Scores, checkpoints: dict[str, str]
+) -> RunRecord:
+    """The parent's record with the last phase's scores and, as artifacts, its pictures, configuration and table."""
     folder = run.storage.scratch / "runs" / run.key
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
@@ -103,7 +113,8 @@ def _finished(parent: RunRecord, config: RunConfig, run: Run, scores: results.Sc
         parent,
         status="FINISHED",
         measurements=(Measurement(step=0, time=time.time(), metrics=metrics),),
-        artifacts={str(folder / name): "" for name in ("config.yaml", "results.md")},
+        artifacts={str(folder / name): "" for name in ("config.yaml", "results.md")}
+        | pictures_of(list(checkpoints.values())[-1]),
     )
 
 

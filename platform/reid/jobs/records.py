@@ -5,8 +5,11 @@ import dataclasses
 from reid.config import RunConfig, flatten
 from reid.data import Dataset
 from reid.tracking import DatasetInput, Measurement, Recorder, RunRecord
-from reid.training.checkpoint import PhaseState
+from reid.training.checkpoint import PICTURES, PhaseState, pictures_in
 from reid.training.storage import Storage
+
+HEADLINES = {"eval/mAP": "mAP", "eval/pck": "PCK"}
+"""Metrics that the line of an epoch shows."""
 
 
 def recorder(config: RunConfig, storage: Storage, default_uri: str | None) -> Recorder:
@@ -69,6 +72,19 @@ def with_history(record: RunRecord, state: PhaseState) -> RunRecord:
     return dataclasses.replace(record, measurements=tuple(measured))
 
 
+def finished_record(record: RunRecord, state: PhaseState, checkpoint: str) -> RunRecord:
+    """The record of a phase that has ended well, with its last checkpoint and the pictures in it."""
+    return dataclasses.replace(
+        with_history(record, state), status="FINISHED", checkpoint=checkpoint, artifacts=pictures_of(checkpoint)
+    )
+
+
+def pictures_of(checkpoint: str) -> dict[str, str]:
+    """`RunRecord.artifacts` for the pictures in a checkpoint, if it has any."""
+    pictures = pictures_in(checkpoint)
+    return {} if pictures is None else {pictures: PICTURES}
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EpochRecorder:
     """Told of every finished epoch: prints a line and records it."""
@@ -79,7 +95,7 @@ class EpochRecorder:
     def __call__(self, state: PhaseState) -> None:
         self.recorder.put(with_history(self.record, state))
         metrics = state.history[-1].metrics
-        scores = f", mAP {metrics['eval/mAP']:.1%}" if "eval/mAP" in metrics else ""
+        scores = "".join(f", {name} {metrics[key]:.1%}" for key, name in HEADLINES.items() if key in metrics)
         print(
             f"{state.phase}: epoch {state.epoch}/{state.config.phases[state.phase].epochs}, "
             f"loss {metrics['train/total']:.3f}, {metrics['train/images_per_second']:.0f} images/s{scores}",

@@ -42,7 +42,7 @@ class RunRecord:
     measurements: tuple[Measurement, ...] = ()
     inputs: tuple[DatasetInput, ...] = ()
     artifacts: dict[str, str] = field(default_factory=dict)
-    """Local files by their folder among the run's artifacts ("" = the root)."""
+    """Files and folders, local paths or pyarrow.fs URIs, by their folder among the run's artifacts ("" = the root)."""
     model: str | None = None
     """Name of the model that the run trains; its `eval/*` metrics are tied to it."""
     checkpoint: str | None = None

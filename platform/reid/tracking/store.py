@@ -4,7 +4,9 @@ import json
 import logging
 import os
 import tempfile
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
 
 import mlflow
 import pyarrow.fs
@@ -56,9 +58,11 @@ class RunStore:
         self._log_measurements(record, run_id, set(run.data.metrics), model)
         if record.inputs and not run.inputs.dataset_inputs:
             self._client.log_inputs(run_id, datasets=[_dataset_input(dataset) for dataset in record.inputs])
-        for file, folder in record.artifacts.items():
-            if _is_there(file, record):
-                self._client.log_artifact(run_id, file, folder or None)
+        for place, folder in record.artifacts.items():
+            with _on_this_node(place, record) as local:
+                if local is not None:
+                    log = self._client.log_artifacts if local.is_dir() else self._client.log_artifact
+                    log(run_id, str(local), folder or None)
         if model is not None and str(model.status) != "READY" and record.checkpoint is not None:
             self._upload_model(model, record.checkpoint, record)
         if run.info.status != record.status:
@@ -127,23 +131,31 @@ class RunStore:
         )
 
     def _upload_model(self, model: LoggedModel, checkpoint: str, record: RunRecord) -> None:
-        if not _is_there(checkpoint, record):
-            return
-        with tempfile.TemporaryDirectory(prefix="reid-model-") as folder:
-            local = checkpoint
-            if "://" in checkpoint:
-                pyarrow.fs.copy_files(checkpoint, folder)
-                local = folder
-            self._client.log_model_artifacts(model.model_id, local)
-        self._client.finalize_logged_model(model.model_id, "READY")
+        with _on_this_node(checkpoint, record) as local:
+            if local is not None:
+                self._client.log_model_artifacts(model.model_id, str(local))
+                self._client.finalize_logged_model(model.model_id, "READY")
 
 
-def _is_there(place: str, record: RunRecord) -> bool:
-    """False, with a warning, for what was deleted while the record waited: it must not hold up the rest."""
-    there = "://" in place or Path(place).exists()
-    if not there:
-        logger.warning("MLflow's run %s goes without %s, which is there no more", record.key, place)
-    return there
+@contextmanager
+def _on_this_node(place: str, record: RunRecord) -> Iterator[Path | None]:
+    """A file or folder, copied here if it is remote.
+
+    None, with a warning, for what was deleted while the record waited: it must not hold up the rest.
+    """
+    filesystem, path = (
+        pyarrow.fs.FileSystem.from_uri(place) if "://" in place else (pyarrow.fs.LocalFileSystem(), place)
+    )
+    with tempfile.TemporaryDirectory(prefix="reid-artifact-") as folder:
+        if filesystem.get_file_info(path).type is pyarrow.fs.FileType.NotFound:
+            logger.warning("MLflow's run %s goes without %s, which is there no more", record.key, place)
+            yield None
+        elif isinstance(filesystem, pyarrow.fs.LocalFileSystem):
+            yield Path(path)
+        else:
+            copy = Path(folder) / PurePosixPath(path).name
+            pyarrow.fs.copy_files(path, str(copy), source_filesystem=filesystem)
+            yield copy
 
 
 def _dataset_input(dataset: DatasetInput) -> MlflowDatasetInput:

@@ -1,8 +1,9 @@
 """A phase's checkpoint: a folder of safetensors and JSON. Nothing in it is ever unpickled.
 
-`model.safetensors` holds the weights, `optimizer.safetensors` Adam's moments by parameter name, `phase.json` all the
-rest (`PhaseState`). Every random draw of an epoch is a pure function of (seed, phase, epoch, rank) and the learning
-rate one of the step, so the number of finished epochs stands for the state of all generators and of the schedule.
+`model.safetensors` holds the weights, `optimizer.safetensors` Adam's moments by parameter name, `pictures/` what the
+epoch's evaluation drew, if anything, and `phase.json` all the rest (`PhaseState`). Every random draw of an epoch is a
+pure function of (seed, phase, epoch, rank) and the learning rate one of the step, so the number of finished epochs
+stands for the state of all generators and of the schedule.
 """
 
 import dataclasses
@@ -21,6 +22,8 @@ from reid.data import Attribute
 from reid.models import FGSAM
 
 FORMAT = 1
+PICTURES = "pictures"
+"""Folder of a checkpoint's PNG files."""
 
 
 class CheckpointError(ValueError):
@@ -74,13 +77,40 @@ class PhaseState:
         )
 
 
-def save_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, state: PhaseState) -> None:
-    """Write a checkpoint into an existing empty folder."""
+def save_checkpoint(
+    folder: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    state: PhaseState,
+    pictures: Mapping[str, bytes],
+) -> None:
+    """Write a checkpoint into an existing empty folder.
+
+    Args:
+        pictures: PNG files by name.
+    """
     safetensors.torch.save_file(
         {k: v.contiguous() for k, v in model.state_dict().items()}, folder / "model.safetensors"
     )
     safetensors.torch.save_file(_optimizer_tensors(model, optimizer), folder / "optimizer.safetensors")
     (folder / "phase.json").write_text(json.dumps(state.to_json(), indent=1))
+    save_pictures(folder, pictures)
+
+
+def save_pictures(folder: Path, pictures: Mapping[str, bytes]) -> None:
+    """Write PNG files into `pictures/` of a folder; nothing where there are none."""
+    for name, png in pictures.items():
+        file = folder / PICTURES / name
+        assert file.name == name, f"{name} is no plain file name"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(png)
+
+
+def pictures_in(location: str) -> str | None:
+    """The folder of the PNG files in a checkpoint, a local path or a URI as `location` is; None where it has none."""
+    filesystem, folder = _resolve(location)
+    found = filesystem.get_file_info(str(PurePosixPath(folder) / PICTURES))
+    return None if found.type is pyarrow.fs.FileType.NotFound else f"{location}/{PICTURES}"
 
 
 def load_weights(location: str) -> dict[str, Tensor]:
@@ -175,12 +205,16 @@ def _tensors(location: str, name: str) -> dict[str, Tensor]:
 
 
 def _read(location: str, name: str) -> bytes:
-    if "://" in location:
-        filesystem, folder = pyarrow.fs.FileSystem.from_uri(location)
-    else:
-        filesystem, folder = pyarrow.fs.LocalFileSystem(), str(Path(location).absolute())
+    filesystem, folder = _resolve(location)
     try:
         with filesystem.open_input_stream(str(PurePosixPath(folder) / name)) as stream:
             return bytes(stream.read())
     except FileNotFoundError:
         raise CheckpointError(f"{location} is no checkpoint: it has no {name}") from None
+
+
+def _resolve(location: str) -> tuple[pyarrow.fs.FileSystem, str]:
+    if "://" in location:
+        filesystem, folder = pyarrow.fs.FileSystem.from_uri(location)
+        return filesystem, folder
+    return pyarrow.fs.LocalFileSystem(), str(Path(location).absolute())

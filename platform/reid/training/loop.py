@@ -21,6 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from reid.config import PhaseConfig, RunConfig
 from reid.data import Dataset, PoseBatches, ReIDBatches, balanced_batches, rank_slice, shuffled_batches
+from reid.evaluation import Evaluation
 from reid.losses import OBJECTIVES
 from reid.models import FGSAM, carry_over
 from reid.training.checkpoint import EpochRecord, PhaseState, load_weights, restore, save_checkpoint
@@ -115,10 +116,12 @@ def run_phase(job: PhaseJob, *, device: torch.device, report: Report, resume_fro
         metrics["train/learning_rate"] = rate
         metrics["train/images_per_second"] = indices_SG.size / (time.perf_counter() - started)
         average_buffers(model)
+        evaluation = Evaluation(metrics={})
         if settings.stage != "pose" and _is_scored(config, settings, epoch):
             model.eval()
-            metrics |= score(model, dataset, config, device, dtype)
-        history = (*history, EpochRecord(epoch=epoch + 1, time=time.time(), metrics=metrics))
+            evaluation = score(model, dataset, config, device, dtype)
+        record = EpochRecord(epoch=epoch + 1, time=time.time(), metrics=metrics | evaluation.metrics)
+        history = (*history, record)
         state = PhaseState(
             phase=job.phase,
             config=config,
@@ -126,7 +129,8 @@ def run_phase(job: PhaseJob, *, device: torch.device, report: Report, resume_fro
             attributes=dataset.attributes,
             history=history,
         )
-        report(state, partial(save_checkpoint, model=model, optimizer=optimizer, state=state))
+        save = partial(save_checkpoint, model=model, optimizer=optimizer, state=state, pictures=evaluation.pictures)
+        report(state, save)
 
 
 def require_trainable(config: RunConfig, phase: str, dataset: Dataset) -> None:
@@ -145,6 +149,11 @@ def require_trainable(config: RunConfig, phase: str, dataset: Dataset) -> None:
         _global_batches(config, phase, dataset, epoch=0)
     except ValueError as error:
         raise ValueError(f"phases.{phase}: {error}") from error
+
+
+def epoch_images(config: RunConfig, phase: str, dataset: Dataset) -> int:
+    """Images that an epoch of a phase shows, over all workers."""
+    return _global_batches(config, phase, dataset, epoch=0).size
 
 
 def derive_seed(seed: int, *purpose: str | int) -> int:

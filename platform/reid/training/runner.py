@@ -16,6 +16,7 @@ import torch
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 
 from reid.config import RunConfig
+from reid.evaluation import Evaluation
 from reid.training.checkpoint import PhaseState, load_state
 from reid.training.cluster import uses_gpu, worker_resources
 from reid.training.distributed import rank_and_world
@@ -55,7 +56,7 @@ def fit(job: PhaseJob, *, folder: str, observe: Observer) -> str:
     return _location(result.checkpoint)
 
 
-def evaluate(config: RunConfig, *, checkpoint: str, store: str, folder: str) -> dict[str, float]:
+def evaluate(config: RunConfig, *, checkpoint: str, store: str, folder: str) -> Evaluation:
     """Score a checkpoint on query and gallery, sharded over the workers; see `reid.training.scoring.score`.
 
     Raises:
@@ -65,8 +66,8 @@ def evaluate(config: RunConfig, *, checkpoint: str, store: str, folder: str) -> 
         device = torch.device("cuda" if torch.cuda.is_available() and config.scaling.accelerator != "cpu" else "cpu")
         return score_checkpoint(config, checkpoint=checkpoint, store=store, device=device)
     job = {"config": config, "checkpoint": checkpoint, "store": store}
-    metrics: dict[str, float] = _run_workers(_score_worker, job, config, folder=folder, name="score").return_value
-    return metrics
+    evaluation: Evaluation = _run_workers(_score_worker, job, config, folder=folder, name="score").return_value
+    return evaluation
 
 
 def _run_workers(
@@ -148,7 +149,7 @@ def _train_worker(config: dict[str, Any]) -> Stopped | None:
     return None
 
 
-def _score_worker(config: dict[str, Any]) -> dict[str, float] | Stopped:
+def _score_worker(config: dict[str, Any]) -> Evaluation | Stopped:
     try:
         return score_checkpoint(**config, device=get_device())
     except USER_ERRORS as error:

@@ -13,6 +13,7 @@ from torch import Tensor
 from reid.config import EvaluationConfig, RunConfig
 from reid.data import Dataset, ReIDBatches
 from reid.evaluation import (
+    Evaluation,
     QueryScores,
     RetrievalResult,
     attribute_accuracy,
@@ -23,6 +24,7 @@ from reid.evaluation import (
     score_queries,
     summarise,
 )
+from reid.evaluation.pictures import cmc_picture
 from reid.models import FGSAM
 from reid.training.checkpoint import CheckpointError, load_model
 from reid.training.distributed import gather_rows, rank_and_world
@@ -30,17 +32,15 @@ from reid.training.precision import autocast, resolve_precision
 from reid.training.storage import open_store
 
 
-def score(
-    model: FGSAM, dataset: Dataset, config: RunConfig, device: torch.device, dtype: torch.dtype
-) -> dict[str, float]:
-    """Retrieval and attribute accuracy of a model in evaluation mode, as fractions, equal on every rank.
+def score(model: FGSAM, dataset: Dataset, config: RunConfig, device: torch.device, dtype: torch.dtype) -> Evaluation:
+    """Retrieval and attribute accuracy of a model in evaluation mode, as fractions, equal on every rank; pictures.
 
     Each rank describes its share of the images, then scores its share of the queries against the whole gallery.
 
     Returns:
         `eval/rank1`, `eval/rank5`, `eval/rank10`, `eval/mAP`, `eval/mINP`, with `rerank` the same under
         `eval/reranked/`, and `eval/attributes/<name>` of each attribute that the model predicts, over the gallery's
-        annotated people by the official protocol.
+        annotated people by the official protocol. On rank 0 with the pictures `cmc.png`.
     """
     query, gallery = dataset.splits["query"], dataset.splits["gallery"]
     query_QD, _ = describe(model, dataset, "query", config, device, dtype)
@@ -62,12 +62,14 @@ def score(
     whole = QueryScores(
         **{field.name: gather_rows(getattr(scores, field.name), rows_R) for field in dataclasses.fields(scores)}
     )
-    metrics = retrieval_metrics(summarise(whole))
+    curves = {"plain": summarise(whole)}
+    metrics = retrieval_metrics(curves["plain"])
     if config.evaluation.rerank:
         labels = (query.pids_N, gallery.pids_N, query.camids_N, gallery.camids_N)
         distances_QG = k_reciprocal_distances(query_QD, gallery_GD)
         reranked = score_distances(distances_QG, *labels, average_precision=config.evaluation.average_precision)
-        metrics |= retrieval_metrics(summarise(reranked), prefix="eval/reranked")
+        curves["re-ranked"] = summarise(reranked)
+        metrics |= retrieval_metrics(curves["re-ranked"], prefix="eval/reranked")
     if classes:
         people = torch.from_numpy(gallery.pids_N > 0)
         names = list(classes)
@@ -77,10 +79,11 @@ def score(
             predictions_NA[people], torch.from_numpy(gallery.attributes_NA[:, columns])[people], names
         )
         metrics |= {f"eval/attributes/{name}": value for name, value in accuracy.items()}
-    return metrics
+    pictures = {"cmc.png": cmc_picture(curves)} if rank == 0 else {}
+    return Evaluation(metrics=metrics, pictures=pictures)
 
 
-def score_checkpoint(config: RunConfig, *, checkpoint: str, store: str, device: torch.device) -> dict[str, float]:
+def score_checkpoint(config: RunConfig, *, checkpoint: str, store: str, device: torch.device) -> Evaluation:
     """`score` of the model in a checkpoint on a prepared dataset.
 
     Raises:
