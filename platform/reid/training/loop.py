@@ -26,6 +26,7 @@ from reid.losses import OBJECTIVES
 from reid.models import FGSAM, carry_over
 from reid.training.checkpoint import EpochRecord, PhaseState, load_weights, restore, save_checkpoint
 from reid.training.distributed import ProcessGroupRanks, average_buffers, rank_and_world
+from reid.training.pose_check import check_pose
 from reid.training.precision import resolve_precision
 from reid.training.schedule import learning_rate
 from reid.training.scoring import score
@@ -117,9 +118,10 @@ def run_phase(job: PhaseJob, *, device: torch.device, report: Report, resume_fro
         metrics["train/images_per_second"] = indices_SG.size / (time.perf_counter() - started)
         average_buffers(model)
         evaluation = Evaluation(metrics={})
-        if settings.stage != "pose" and _is_scored(config, settings, epoch):
+        if _is_scored(config, settings, epoch):
             model.eval()
-            evaluation = score(model, dataset, config, device, dtype)
+            check = check_pose if settings.stage == "pose" else score
+            evaluation = check(model, dataset, config, device, dtype)
         record = EpochRecord(epoch=epoch + 1, time=time.time(), metrics=metrics | evaluation.metrics)
         history = (*history, record)
         state = PhaseState(
