@@ -91,7 +91,7 @@ def pck_by_joint(correct_J: Tensor, counted_J: Tensor) -> dict[str, float]:
 
 def _torso_diameters(joints_BJ2: Tensor, labelled_BJ: Tensor) -> Tensor:
     """Input pixels; 0 where neither diagonal is labelled."""
-    diagonals_B2 = torch.linalg.vector_norm(joints_BJ2[:, _SHOULDERS] - joints_BJ2[:, _OPPOSITE_HIPS], dim=-1)
+    diagonals_B2: Tensor = torch.linalg.vector_norm(joints_BJ2[:, _SHOULDERS] - joints_BJ2[:, _OPPOSITE_HIPS], dim=-1)
     labelled_B2 = labelled_BJ[:, _SHOULDERS] & labelled_BJ[:, _OPPOSITE_HIPS]
     return diagonals_B2.masked_fill(~labelled_B2, 0).amax(dim=1)
 
