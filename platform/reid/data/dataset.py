@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from reid.data.errors import DataError
-from reid.data.manifests import Attribute
+from reid.data.manifests import Attribute, AttributeProtocol
 from reid.data.pixels import load, resized
 from reid.data.shards import map_shard, numeric, sha256_of
 from reid.data.store import StoredSplit, StoreManifest, read_manifest
@@ -154,6 +154,11 @@ class Dataset:
     def image_size(self) -> tuple[int, int]:
         """(height, width) of the stored images, pixels."""
         return self._manifest.height, self._manifest.width
+
+    @property
+    def attribute_protocol(self) -> AttributeProtocol:
+        """How predictions of the attributes are scored."""
+        return self._manifest.attribute_protocol
 
     @property
     def has_keypoints(self) -> bool:

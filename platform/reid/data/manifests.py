@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import Field, field_validator, model_validator
@@ -13,6 +13,9 @@ from reid.data.errors import DataError
 
 OWN = "folder"
 """Name of the dataset that is described by a manifest beside its images."""
+
+AttributeProtocol = Literal["labelled", "market", "peta"]
+"""How predicted attributes are scored, see `reid.evaluation.ATTRIBUTE_PROTOCOLS`."""
 
 
 class Attribute(Section):
@@ -65,6 +68,8 @@ class Manifest(Section):
     layout: str | None = None
     """Branch layout that suits the attributes; none = no person attributes."""
     attributes: tuple[Attribute, ...] = ()
+    attribute_protocol: AttributeProtocol = "labelled"
+    """How predictions of the attributes are scored: by the published protocol, where the dataset has one."""
 
     @field_validator("file_name")
     @classmethod
@@ -80,6 +85,12 @@ class Manifest(Section):
         names = [attribute.name for attribute in self.attributes]
         if len(set(names)) < len(names):
             raise ValueError(f"attribute names must differ: {', '.join(names)}")
+        several = [attribute.name for attribute in self.attributes if len(attribute.classes) != 2]
+        if self.attribute_protocol == "peta" and several:
+            raise ValueError(
+                f"attribute_protocol: peta is for attributes that are absent or present, and {several[0]} has other "
+                "classes: give each attribute two, or set the protocol to labelled"
+            )
         return self
 
     def stored_size(self, height: int, width: int) -> tuple[int, int]:

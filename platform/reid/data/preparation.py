@@ -206,6 +206,7 @@ def _store_manifest(
         width=image_size[1],
         max_people=max((crop.keypoints_NMJ3.shape[1] for crop in crops), default=0),
         attributes=manifest.attributes,
+        attribute_protocol=manifest.attribute_protocol,
         splits=stored,
     )
     return fields.model_copy(update={"digest": content_digest(fields.model_dump(mode="json"))})

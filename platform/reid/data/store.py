@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from reid.config.section import Section
 from reid.data.errors import DataError
-from reid.data.manifests import Attribute
+from reid.data.manifests import Attribute, AttributeProtocol
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
@@ -59,6 +59,7 @@ class StoreManifest(Section):
     max_people: int = Field(ge=0)
     """People per image in the keypoints column; 0 = there are no keypoints."""
     attributes: tuple[Attribute, ...]
+    attribute_protocol: AttributeProtocol = "labelled"
     splits: dict[str, StoredSplit] = Field(min_length=1)
 
 

@@ -98,12 +98,16 @@ PETA_PEOPLE = {
     "0002": "personalFemale personalLarger60 hairLong upperBodyNoSleeve upperBodyRed lowerBodyShortSkirt lowerBodyPink "
     "footwearBoots footwearBlack carryingPlasticBags carryingOther accessoryHat accessoryShawl",
     "0003": "personalFemale personalLess45 lowerBodyTrousers lowerBodyLongSkirt carryingNothing",
+    "0004": "personalMale personalLess60 accessoryMuffler accessorySunglasses upperBodyCasual upperBodyFormal "
+    "upperBodyJacket upperBodyLogo upperBodyPlaid upperBodyShortSleeve upperBodyThinStripes upperBodyTshirt "
+    "upperBodyOther upperBodyVNeck lowerBodyFormal lowerBodyShorts footwearLeatherShoes footwearSandals footwearShoes "
+    "carryingMessengerBag",
 }
-"""The third has one image only."""
+"""The third has one image only; the fourth, with all labels that the others lack, is in CUHK alone."""
 
 
 def write_peta(root: Path) -> Path:
-    """In every subset two people with 2 and 3 images and one with a single image; in CUHK three separate images."""
+    """In every subset two people with 2 and 3 images and one with a single image; in CUHK four separate images."""
     for subset, pattern in PETA_NAMES.items():
         images = [("0001", 0), ("0001", 1), ("0002", 0), ("0002", 1), ("0002", 2), ("0003", 0)]
         write_images(root / subset / "archive", (pattern.format(key=key, n=n) for key, n in images))

@@ -40,7 +40,7 @@ def test_all_images_of_all_formats_are_read_once(peta: Path) -> None:
         if path.suffix in (".bmp", ".jpg", ".jpeg", ".png")
     )
     assert names == images
-    assert len(names) == 9 * 6 + 3
+    assert len(names) == 9 * 6 + 4
     assert {Path(name).suffix for name in names} == {".bmp", ".jpg", ".jpeg", ".png"}
 
 
@@ -51,7 +51,7 @@ def test_the_split_is_disjoint_and_whole_identities(peta: Path) -> None:
     assert len(pids["query"]) == len(splits["query"]) == 9
     assert pids["query"] <= pids["gallery"]
     assert not pids["train"] & pids["gallery"]
-    assert len(pids["gallery"] - pids["query"]) == 9 + 3, "people with one image are distractors"
+    assert len(pids["gallery"] - pids["query"]) == 9 + 4, "people with one image are distractors"
     assert not any(name.startswith("CUHK/") for name in splits["train"].names)
 
 
@@ -87,18 +87,43 @@ def test_labels_become_the_attributes_of_table_1(peta: Path) -> None:
             assert tuple(label(splits, f"{subset}/000{person}", name) for person in (1, 2, 3)) == classes
 
 
-def test_every_field_is_a_label_of_peta() -> None:
+@pytest.mark.parametrize("name", ["peta", "peta35"])
+def test_every_field_is_a_label_of_peta(name: str) -> None:
     colours = ["Black", "Blue", "Brown", "Green", "Grey", "Orange", "Pink", "Purple", "Red", "White", "Yellow"]
     published = {f"{part}{colour}" for part in ("upperBody", "lowerBody", "footwear", "hair") for colour in colours} | {
         *(f"personal{kind}" for kind in ("Male", "Female", "Less15", "Less30", "Less45", "Less60", "Larger60")),
         *(f"hair{kind}" for kind in ("Bald", "Long", "Short")),
         *(f"upperBody{kind}Sleeve" for kind in ("Long", "No", "Short")),
         *(f"lowerBody{kind}" for kind in ("Capri", "HotPants", "Jeans", "LongSkirt", "Shorts", "ShortSkirt")),
-        *("lowerBodySuits", "lowerBodyTrousers", "accessoryHat", "footwearBoots"),
+        *(f"lowerBody{kind}" for kind in ("Casual", "Formal", "Suits", "Trousers")),
+        *(f"upperBody{kind}" for kind in ("Casual", "Formal", "Jacket", "Logo", "Other", "Plaid", "ThinStripes")),
+        *("upperBodyTshirt", "upperBodyVNeck"),
+        *(f"accessory{kind}" for kind in ("Hat", "Muffler", "Nothing", "Sunglasses")),
         *(f"carrying{kind}" for kind in ("Backpack", "LuggageCase", "MessengerBag", "PlasticBags", "Suitcase")),
+        *("carryingNothing", "carryingOther"),
+        *(f"footwear{kind}" for kind in ("Boots", "LeatherShoes", "Sandals", "Shoes", "Sneaker", "Sneakers")),
     }
-    fields = {name for attribute in PETA.attributes for field in attribute.fields for name in field.split("|")}
-    assert fields <= published
+    attributes = load_manifest(name).attributes
+    assert {label for attribute in attributes for field in attribute.fields for label in field.split("|")} <= published
+
+
+def test_the_labels_of_attribute_recognition_are_absent_or_present(peta: Path) -> None:
+    manifest = load_manifest("peta35").model_copy(update={"counts": None})
+    splits = READERS["peta"](peta, manifest, (256, 128))
+    worn = {}
+    for records in splits.values():
+        for name, classes in zip(records.names, records.attributes_NA, strict=True):
+            labels = zip(manifest.attributes, classes, strict=True)
+            worn[name] = {attribute.name for attribute, label in labels if attribute.classes[label] == "yes"}
+    assert worn["CUHK/0003.png"] == {"personal_less_45", "lower_body_trousers", "carrying_nothing"}
+    assert worn["MIT/0001_0.jpg"] == worn["MIT/0001_1.jpg"] == {
+        "personal_male", "personal_less_30", "lower_body_jeans", "lower_body_casual", "footwear_sneaker",
+        "carrying_backpack", "accessory_nothing",
+    }  # fmt: skip
+    assert all((records.attributes_NA >= 0).all() for records in splits.values())
+    assert {split: records.names for split, records in splits.items()} == {
+        split: records.names for split, records in read(peta).items()
+    }, "the split does not depend on the attributes"
 
 
 def test_several_lines_about_one_person_are_united(peta: Path) -> None:
@@ -122,7 +147,7 @@ def test_the_same_key_in_two_subsets_is_two_people(peta: Path) -> None:
 
 
 def test_counts_are_checked_by_subset(peta: Path) -> None:
-    counts = {subset: SplitCounts(images=3 if subset == "CUHK" else 6, identities=None) for subset in SUBSETS}
+    counts = {subset: SplitCounts(images=4 if subset == "CUHK" else 6, identities=None) for subset in SUBSETS}
     READERS["peta"](peta, PETA.model_copy(update={"counts": counts}), (256, 128))
     (peta / "VIPeR" / "archive" / "0002_2.bmp").unlink()
     with pytest.raises(DataError, match="VIPeR has 5 images of 3 identities instead of 6"):
