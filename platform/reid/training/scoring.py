@@ -16,7 +16,7 @@ from reid.evaluation import (
     Evaluation,
     QueryScores,
     RetrievalResult,
-    attribute_accuracy,
+    attribute_metrics,
     evaluate_retrieval,
     k_reciprocal_distances,
     mean_colour_descriptor,
@@ -40,7 +40,8 @@ def score(model: FGSAM, dataset: Dataset, config: RunConfig, device: torch.devic
     Returns:
         `eval/rank1`, `eval/rank5`, `eval/rank10`, `eval/mAP`, `eval/mINP`, with `rerank` the same under
         `eval/reranked/`, and `eval/attributes/<name>` of each attribute that the model predicts, over the gallery's
-        annotated people by the official protocol. On rank 0 with the pictures `cmc.png`.
+        people by the dataset's own protocol, with what that protocol adds (`eval/attributes/mA`). On rank 0 with the
+        pictures `cmc.png`.
     """
     query, gallery = dataset.splits["query"], dataset.splits["gallery"]
     query_QD, _ = describe(model, dataset, "query", config, device, dtype)
@@ -75,10 +76,11 @@ def score(model: FGSAM, dataset: Dataset, config: RunConfig, device: torch.devic
         names = list(classes)
         columns = [list(dataset.attributes).index(name) for name in names]
         predictions_NA = torch.stack([classes[name].cpu() for name in names], dim=1)
-        accuracy = attribute_accuracy(
-            predictions_NA[people], torch.from_numpy(gallery.attributes_NA[:, columns])[people], names
+        labels_NA = torch.from_numpy(gallery.attributes_NA[:, columns])
+        scored = attribute_metrics(
+            predictions_NA[people], labels_NA[people], names, protocol=dataset.attribute_protocol
         )
-        metrics |= {f"eval/attributes/{name}": value for name, value in accuracy.items()}
+        metrics |= {f"eval/attributes/{name}": value for name, value in scored.items()}
     pictures = {"cmc.png": cmc_picture(curves)} if rank == 0 else {}
     return Evaluation(metrics=metrics, pictures=pictures)
 
