@@ -12,6 +12,7 @@ from reid.data.manifests import Attribute
 from reid.models import FGSAM, Output, count_parameters
 from reid.models.alignment import PartFusion
 from reid.models.pooling import bilinear_product
+from reid.models.pose_net import PoseMaps
 
 Build = Callable[..., FGSAM]
 CASES: list[dict[str, object]] = [
@@ -179,3 +180,31 @@ def test_parameters_at_the_papers_size() -> None:
     projecting = 8193 * (6 * 256 + 512)
     assert counts["alignment"] == mixing + projecting + 513 * 751
     assert sum(counts.values()) == sum(parameter.numel() for parameter in model.parameters())
+
+
+def test_a_part_looks_where_its_own_channels_are_strong(build: Build) -> None:
+    model = build("final").eval()
+    channels = torch.zeros(2, 57, 8, 4)
+    head, upper, _ = LAYOUTS["three_parts"].parts
+    channels[0, head.channels()[0], 5, 1] = 100
+    channels[1, upper.channels()[-1], 2, 3] = -100
+    maps = model.part_maps(PoseMaps(confidence_BJhw=channels[:, :19], affinity_BLhw=channels[:, 19:]))
+    assert list(maps) == ["head", "upper", "lower", "plenary"]
+    places = {name: map_Bhw.flatten(1).argmax(dim=1).tolist() for name, map_Bhw in maps.items()}
+    assert maps["plenary"].shape == (2, 8, 4)
+    assert places["plenary"] == [5 * 4 + 1, 2 * 4 + 3]
+    assert places["head"][0] == 5 * 4 + 1
+    assert places["upper"][1] == 2 * 4 + 3
+    for flat in (maps["head"][1], maps["upper"][0], maps["lower"][0], maps["lower"][1]):
+        assert flat.unique().numel() == 1
+
+
+def test_part_maps_are_the_strength_of_what_is_pooled(build: Build) -> None:
+    model = build("final").eval()
+    pose = model(_images()).pose[-1]
+    normed = torch.cat([model.confidence_norm(pose.confidence_BJhw), model.affinity_norm(pose.affinity_BLhw)], dim=1)
+    maps = model.part_maps(pose)
+    for part in LAYOUTS["three_parts"].parts:
+        mix = model.alignment.fusions[part.name].mix
+        mixed = F.conv2d(normed[:, part.channels()], mix.weight[:, :, None, None], mix.bias)
+        torch.testing.assert_close(maps[part.name], mixed.abs().mean(dim=1))

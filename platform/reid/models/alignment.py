@@ -73,6 +73,12 @@ class PartFusion(nn.Module):
             mixed_BCK = product_BCJ.index_select(2, self.pose_channels) @ self.mix.weight.T
             return self.pooling.fuse(mixed_BCK + sum_BC[:, :, None] * self.mix.bias)
 
+    def strength(self, pose_BJhw: Tensor) -> Tensor:
+        """Mean absolute value of the mixed pose channels, (B, h, w): how much of the trunk's map each cell lets in."""
+        own_BhwK = pose_BJhw.index_select(1, self.pose_channels).movedim(1, -1)
+        mixed_BhwK: Tensor = self.mix(own_BhwK)
+        return mixed_BhwK.abs().mean(dim=-1)
+
 
 class Branch(nn.Module):
     """A 1×1 conv (on a pooled vector: a linear layer) from a fused vector to an embedding, and classifiers on it.

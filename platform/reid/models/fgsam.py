@@ -7,7 +7,7 @@ Legend: B images, C trunk channels, H × W and h × w cells of the trunk's and t
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Self, get_args
+from typing import Self, cast, get_args
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +18,7 @@ from reid.config import ModelConfig
 from reid.config.body import AFFINITY_CHANNELS, CONFIDENCE_CHANNELS, POSE_CHANNELS
 from reid.config.schema import Stage
 from reid.data.manifests import Attribute
-from reid.models.alignment import Classifiers, LocallyReinforcedAlignment, unit_variance
+from reid.models.alignment import Classifiers, LocallyReinforcedAlignment, PartFusion, unit_variance
 from reid.models.pooling import CompactBilinearPooling, bilinear_product
 from reid.models.pose_net import PoseMaps, PoseResolveNet
 from reid.models.precision import at_least_fp32
@@ -148,6 +148,22 @@ class FGSAM(nn.Module):
             triplet_branches=self.alignment.triplet_branches,
             descriptor_BD=torch.cat(list(aligned.embeddings.values()), dim=1) / len(aligned.embeddings) ** 0.5,
         )
+
+    def part_maps(self, pose: PoseMaps) -> dict[str, Tensor]:
+        """Where each branch of stage `final` looks: maps (B, h, w) by branch, plenary last (paper, Fig. 6).
+
+        A cell's value is the mean absolute value of the branch's pose channels there, batch-normalised (eq. 6–8) and
+        mixed by the branch's 1×1 conv, as compact bilinear pooling takes them in.
+
+        Args:
+            pose: what the last stage of the pose resolve net saw, `Output.pose[-1]`.
+        """
+        assert self.stage == "final", f"stage {self.stage} has no parts"
+        with torch.autocast(pose.confidence_BJhw.device.type, enabled=False):
+            normed_BJhw = self._normed(pose)
+            return {
+                name: cast(PartFusion, fusion).strength(normed_BJhw) for name, fusion in self.alignment.fusions.items()
+            }
 
     def _normed(self, maps: PoseMaps) -> Tensor:
         confidence_BJhw = self.confidence_norm(at_least_fp32(maps.confidence_BJhw))
