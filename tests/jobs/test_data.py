@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from reid.config import load_config
 from reid.data import DataError, open_dataset
 from reid.jobs import data
 from reid.training.storage import Storage, open_store
@@ -34,3 +35,10 @@ def test_a_copy_that_was_cut_off_is_made_anew(tmp_path: Path, monkeypatch: pytes
         open_store(store.as_uri(), remote.as_uri())
     data.main(argv)
     assert open_store(store.as_uri(), remote.as_uri()).digest == open_dataset(store).digest
+
+
+def test_the_pose_phase_sees_crops_or_whole_images(storage: Path) -> None:
+    for images, name in (("crops", "coco"), ("whole", "coco_whole")):
+        overrides = ["scaling.num_workers=0", "data.height=32", "data.width=16", f"data.pose_images={images}"]
+        prepared = data.prepare_all(load_config(preset="smoke", overrides=overrides))
+        assert open_dataset(prepared.store_of("pose")).name == name

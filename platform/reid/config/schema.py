@@ -68,6 +68,9 @@ class DataConfig(Section):
     """Folder of the dataset in its original format; not used by `embedded`."""
     pose_source: str | None = None
     """Folder of COCO (`annotations/`, `train2017/`) for the pose phase; not used by `embedded`."""
+    pose_images: Literal["crops", "whole"] = "crops"
+    """What the pose phase sees: an upright crop of each person, or whole images fitted into the model's input, where
+    people are smaller."""
     size: Literal["smoke", "demo", "market"] = "demo"
     """How much `embedded` renders."""
     seed: int = Field(0, ge=0, lt=2**31)

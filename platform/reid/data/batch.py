@@ -26,7 +26,7 @@ class ReIDBatch:
 
 @dataclass(frozen=True, kw_only=True)
 class PoseBatch:
-    """Person crops with the joints of everyone in them."""
+    """Images of people with the joints of everyone in them, the subject's in row 0."""
 
     images_BCHW: Tensor
     """float32, normalised by ImageNet's mean and standard deviation."""

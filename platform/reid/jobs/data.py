@@ -18,6 +18,8 @@ from reid.training.cluster import connect, map_on_cluster
 from reid.training.storage import Storage
 
 EMBEDDED = "embedded"
+POSE_DATASETS = {"crops": "coco", "whole": "coco_whole"}
+"""Manifests by `data.pose_images`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +29,7 @@ class PreparedData:
     reid: str
     """Folder or URI of the person images."""
     pose: str | None
-    """Folder or URI of the person crops with joints; None when no phase needs them."""
+    """Folder or URI of the images with joints; None when no phase needs them."""
 
     def store_of(self, stage: str) -> str:
         place = self.pose if stage == "pose" else self.reid
@@ -58,7 +60,8 @@ def prepare_data(config: RunConfig, storage: Storage, stages: Collection[str]) -
     needs_pose = "pose" in stages
     reid_source, pose_source = _sources(config, storage, needs_pose, map_tasks)
     reid = _store(config, storage, config.data.name, reid_source, map_tasks)
-    pose = _store(config, storage, "coco", pose_source, map_tasks) if pose_source is not None else None
+    pose_name = POSE_DATASETS[config.data.pose_images]
+    pose = _store(config, storage, pose_name, pose_source, map_tasks) if pose_source is not None else None
     return PreparedData(reid=reid, pose=pose)
 
 

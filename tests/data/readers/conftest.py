@@ -188,6 +188,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory, market_once: Path, coco_on
     cuhk03np = write_cuhk03np(root / "cuhk03-np")
     return {
         "coco": coco_once,
+        "coco_whole": coco_once,
         "cuhk03np_detected": cuhk03np,
         "cuhk03np_labelled": cuhk03np,
         "dukemtmc": write_dukemtmc(root / "DukeMTMC-reID"),

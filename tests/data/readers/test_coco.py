@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from reid.config.body import JOINTS
-from reid.data import DataError, load_manifest
+from reid.data import DataError, load_manifest, plan_digest
 from reid.data.readers import READERS, Records
 
 SIZE = (128, 64)
@@ -100,6 +100,82 @@ def test_people_beyond_the_limit_are_ignored(tmp_path: Path, person: Person, mak
     assert nose == pytest.approx(in_crop(records, 4, *people[4]["keypoints"][:2]), abs=1e-3), "the subject is first"
 
 
+def read_whole(source: Path) -> dict[str, Records]:
+    return READERS["coco_whole"](source, load_manifest("coco_whole"), SIZE)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "scale", "offset"),
+    [
+        (200, 300, 64 / 300, (0, 200)),
+        (300, 100, 128 / 300, (25, 0)),
+        (256, 128, 0.5, (0, 0)),
+        (101, 51, 64 / 51, (0, 0)),
+    ],
+)
+def test_a_whole_image_is_fitted_in_with_its_joints(
+    tmp_path: Path,
+    person: Person,
+    make_coco: MakeCoco,
+    height: int,
+    width: int,
+    scale: float,
+    offset: tuple[int, int],
+) -> None:
+    given = person(1, 5, [10.0, 20.0, 35.0, 70.0])
+    source = make_coco(tmp_path, [given], height=height, width=width)
+    records = read_whole(source)["train"]
+    assert records.crops is not None
+    assert records.names == ("000000000001",)
+    left, top, right, bottom = records.crops.boxes_N4[0]
+    assert left <= 0
+    assert top <= 0
+    assert right >= width
+    assert bottom >= height
+    assert min(right - left - width, bottom - top - height) <= 1
+    assert (-left, -top) == pytest.approx(offset, abs=1)
+    for joint, theirs in (("nose", COCO_NOSE), ("right_ankle", COCO_RIGHT_ANKLE)):
+        x, y, _ = records.crops.keypoints_NMJ3[0, 0, JOINTS.index(joint)]
+        true_x, true_y = given["keypoints"][3 * theirs : 3 * theirs + 2]
+        assert x == pytest.approx((true_x + 0.5 + offset[0]) * scale - 0.5, abs=1.01 * scale)
+        assert y == pytest.approx((true_y + 0.5 + offset[1]) * scale - 0.5, abs=1.01 * scale)
+        assert (x, y) == pytest.approx(in_crop(records, 0, true_x, true_y), abs=1e-3)
+
+
+def test_the_subject_of_a_whole_image_is_the_largest_who_could_be_a_crop_s(
+    tmp_path: Path, person: Person, make_coco: MakeCoco
+) -> None:
+    people = [
+        person(1, 1, [250.0, 40.0, 40.0, 100.0]),
+        person(1, 2, [10.0, 20.0, 100.0, 170.0], joints=4),  # larger than all, too little annotated
+        person(1, 3, [110.0, 60.0, 200.0, 24.0], joints=6),  # large, but too flat
+        person(1, 4, [120.0, 30.0, 50.0, 120.0], joints=13),
+        person(1, 5, [180.0, 30.0, 50.0, 150.0], joints=0),
+        person(2, 6, [10.0, 20.0, 100.0, 170.0], joints=4),  # nobody's image
+    ]
+    records = read_whole(make_coco(tmp_path, people))["train"]
+    assert records.crops is not None
+    assert records.names == ("000000000001",)
+    noses = records.crops.keypoints_NMJ3[0, :, JOINTS.index("nose"), :2]
+    for nose, row in zip(noses, (3, 0, 1, 2), strict=True):
+        assert nose == pytest.approx(in_crop(records, 0, *people[row]["keypoints"][:2]), abs=1e-3)
+    assert records.crops.ignored == ((people[4]["segmentation"],),)
+
+
+def test_people_of_a_whole_image_beyond_the_limit_are_ignored(
+    tmp_path: Path, person: Person, make_coco: MakeCoco
+) -> None:
+    people = [person(1, number, [20.0 * number, 40.0, 20.0, 100.0 - number]) for number in range(11)]
+    records = read_whole(make_coco(tmp_path, people))["train"]
+    assert records.crops is not None
+    assert records.crops.keypoints_NMJ3.shape == (1, 8, 18, 3)
+    assert records.crops.ignored == (tuple(person["segmentation"] for person in people[8:]),)
+
+
+def test_crops_and_whole_images_are_different_stores(coco_once: Path) -> None:
+    assert plan_digest("coco", coco_once) != plan_digest("coco_whole", coco_once)
+
+
 def no_file(root: Path) -> None:
     (root / "annotations" / "person_keypoints_val2017.json").unlink()
 
@@ -136,6 +212,10 @@ def boxless(root: Path) -> None:
     change(root, lambda content: content["annotations"][1].pop("bbox"))
 
 
+def sizeless(root: Path) -> None:
+    change(root, lambda content: content["images"][1].pop("width"))
+
+
 def nobody(root: Path) -> None:
     change(root, lambda content: content.update(annotations=[]))
 
@@ -150,6 +230,7 @@ def nobody(root: Path) -> None:
         (other_annotations, "person keypoints"),
         (escaping, "../secret.jpg"),
         (boxless, "annotations 4 lack"),
+        (sizeless, "images 4 lack"),
         (nobody, "nobody with 5 joints"),
     ],
 )

@@ -11,7 +11,7 @@ from reid.data.readers import READERS, Records
 from reid.evaluation import score_queries
 
 NAMES = sorted(path.stem for path in manifest_folder().glob("*.yaml"))
-RE_ID = [name for name in NAMES if name != "coco"]
+RE_ID = [name for name in NAMES if not load_manifest(name).reader.startswith("coco")]
 Sources = dict[str, Path]
 
 

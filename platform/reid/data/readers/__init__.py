@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from reid.data.manifests import Manifest
-from reid.data.readers.coco import read_coco
+from reid.data.readers.coco import read_coco, read_coco_whole
 from reid.data.readers.cuhk03np import read_cuhk03np_detected, read_cuhk03np_labelled
 from reid.data.readers.dukemtmc import read_dukemtmc
 from reid.data.readers.folder_csv import read_folder_csv
@@ -18,6 +18,7 @@ Reader = Callable[[Path, Manifest, tuple[int, int]], dict[str, Records]]
 
 READERS: dict[str, Reader] = {
     "coco": read_coco,
+    "coco_whole": read_coco_whole,
     "cuhk03np_detected": read_cuhk03np_detected,
     "cuhk03np_labelled": read_cuhk03np_labelled,
     "dukemtmc": read_dukemtmc,

@@ -1,12 +1,13 @@
-"""COCO person keypoints: one upright crop for each person who is large and annotated enough.
+"""COCO person keypoints: upright crops, one for each person who is large and annotated enough, or whole images.
 
-Legend: P annotated people of an image, N crops, M people in a crop at most, J = 18 joints.
+Legend: P annotated people of an image, N stored images, M people in one at most, J = 18 joints.
 """
 
 import contextlib
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,37 +18,70 @@ from pycocotools.coco import COCO
 from reid.config.body import JOINTS
 from reid.data.errors import DataError
 from reid.data.manifests import Manifest
+from reid.data.pixels import Box
 from reid.data.readers.checks import require_folders, some_of
 from reid.data.readers.records import CropRecords, Records
 
 FOLDERS = {"train": "train2017", "val": "val2017"}
 MIN_JOINTS = 5
-"""Labelled joints that a person needs to be the subject of a crop."""
+"""Labelled joints that a person needs to be the subject of a stored image."""
 MIN_HEIGHT = 32
-"""Pixels of the person's box, likewise."""
+"""Pixels of the person's box in the source image, likewise."""
 MARGIN = 1.25
 """Crop size relative to the person's box, before it is widened or heightened to the model's aspect ratio."""
 MAX_PEOPLE = 8
-"""People of a crop whose joints are kept; those farther from its subject are ignored like the unannotated."""
+"""People of a stored image whose joints are kept; those after them are ignored like the unannotated."""
 
 Annotation = dict[str, Any]
 
 
+@dataclass(frozen=True, kw_only=True)
+class _View:
+    """What one stored image shows of its source."""
+
+    name: str
+    box: Box
+    order: Sequence[int]
+    """Rows of the annotated people, the subject first, then those whose joints matter most."""
+
+
+_Views = Callable[[Annotation, Sequence[Annotation], tuple[int, int]], list[_View]]
+"""(image, its annotated people, (height, width) of the stored images) → views."""
+
+
 def read_coco(source: Path, manifest: Manifest, image_size: tuple[int, int]) -> dict[str, Records]:
-    """Read `train` and `val` of the 2017 release.
+    """Read `train` and `val` of the 2017 release as crops.
 
     Every person with at least `MIN_JOINTS` labelled joints and a box of `MIN_HEIGHT` pixels gives a crop. It shows
-    other people too: all with a joint in it are in its keypoints; people without joints, crowds, and any beyond
-    `MAX_PEOPLE` are in its ignore mask. The neck, which COCO lacks, lies midway between labelled shoulders.
+    other people too: all with a joint in it are in its keypoints, the subject first, then by distance; people without
+    joints, crowds, and any beyond `MAX_PEOPLE` are in its ignore mask. The neck, which COCO lacks, lies midway between
+    labelled shoulders.
 
     Raises:
         DataError: annotations or images are missing or malformed.
     """
+    return _read(source, manifest, image_size, _crops)
+
+
+def read_coco_whole(source: Path, manifest: Manifest, image_size: tuple[int, int]) -> dict[str, Records]:
+    """Read `train` and `val` of the 2017 release as whole images, between black bars where the aspect ratio differs.
+
+    Every image with someone who would be the subject of a crop is kept. Its subject is the largest of those, by the
+    area of the box; the others follow by size, then those who are too small or too little annotated. All else is as in
+    `read_coco`.
+
+    Raises:
+        DataError: annotations or images are missing or malformed.
+    """
+    return _read(source, manifest, image_size, _whole)
+
+
+def _read(source: Path, manifest: Manifest, image_size: tuple[int, int], views: _Views) -> dict[str, Records]:
     require_folders(source, ("annotations", *FOLDERS.values()), manifest.title)
-    return {split: _read_split(source, folder, image_size) for split, folder in FOLDERS.items()}
+    return {split: _read_split(source, folder, image_size, views) for split, folder in FOLDERS.items()}
 
 
-def _read_split(source: Path, folder: str, image_size: tuple[int, int]) -> Records:
+def _read_split(source: Path, folder: str, image_size: tuple[int, int], views: _Views) -> Records:
     path = source / "annotations" / f"person_keypoints_{folder}.json"
     coco = _load(path)
     joint_order = _joint_order(path, coco)
@@ -59,19 +93,15 @@ def _read_split(source: Path, folder: str, image_size: tuple[int, int]) -> Recor
         if not posed:
             continue
         joints_PJ3 = _joints(posed, joint_order)
-        for subject, person in enumerate(posed):
-            if person["num_keypoints"] < MIN_JOINTS or person["bbox"][3] < MIN_HEIGHT:
-                continue
-            box = _crop_box(person["bbox"], image_size)
-            inside_PJ3 = _into_crop(joints_PJ3, box, image_size)
-            nearest = np.argsort(_distances(posed, subject), kind="stable")
-            seen = [int(row) for row in nearest if (inside_PJ3[row, :, 2] > 0).any()]
+        for view in views(coco.imgs[image_id], posed, image_size):
+            inside_PJ3 = _into_view(joints_PJ3, view.box, image_size)
+            seen = [row for row in view.order if (inside_PJ3[row, :, 2] > 0).any()]
             left_out = unposed + [posed[row] for row in seen[MAX_PEOPLE:]]
             files.append(coco.imgs[image_id]["file_name"])
-            names.append(f"{image_id:012d}_{person['id']}")
-            boxes.append(box)
+            names.append(view.name)
+            boxes.append(view.box)
             keypoints.append(inside_PJ3[seen[:MAX_PEOPLE]])
-            ignored.append(tuple(_outline(other) for other in left_out if _overlaps(other["bbox"], box)))
+            ignored.append(tuple(_outline(other) for other in left_out if _overlaps(other["bbox"], view.box)))
     if not files:
         raise DataError(f"{path} has nobody with {MIN_JOINTS} joints and {MIN_HEIGHT} pixels: download it again")
     missing = sorted(set(files) - {entry.name for entry in (source / folder).iterdir()})
@@ -87,6 +117,34 @@ def _read_split(source: Path, folder: str, image_size: tuple[int, int]) -> Recor
     )
 
 
+def _crops(image: Annotation, posed: Sequence[Annotation], image_size: tuple[int, int]) -> list[_View]:
+    return [
+        _View(
+            name=f"{image['id']:012d}_{person['id']}",
+            box=_around(person["bbox"], MARGIN, image_size),
+            order=np.argsort(_distances(posed, row), kind="stable").tolist(),
+        )
+        for row, person in enumerate(posed)
+        if _is_subject(person)
+    ]
+
+
+def _whole(image: Annotation, posed: Sequence[Annotation], image_size: tuple[int, int]) -> list[_View]:
+    if not any(map(_is_subject, posed)):
+        return []
+
+    def importance(row: int) -> tuple[bool, float]:
+        _, _, width, height = posed[row]["bbox"]
+        return _is_subject(posed[row]), width * height
+
+    box = _around((0, 0, image["width"], image["height"]), 1, image_size)
+    return [_View(name=f"{image['id']:012d}", box=box, order=sorted(range(len(posed)), key=importance, reverse=True))]
+
+
+def _is_subject(person: Annotation) -> bool:
+    return bool(person["num_keypoints"] >= MIN_JOINTS and person["bbox"][3] >= MIN_HEIGHT)
+
+
 def _load(path: Path) -> Any:
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # it prints its timings
@@ -95,12 +153,15 @@ def _load(path: Path) -> Any:
         raise DataError(f"there is no {path}: unpack the COCO annotations there") from None
     except (json.JSONDecodeError, UnicodeDecodeError, AssertionError, KeyError, TypeError) as error:
         raise DataError(f"{path} is no COCO annotation file, download it again: {error!r}") from error
-    needed = {"image_id", "bbox", "keypoints"}
-    broken = [number for number, person in coco.anns.items() if not needed <= person.keys()]
-    if broken:
-        raise DataError(
-            f"{path}: annotations {some_of(broken)} lack {some_of(sorted(needed))}: use the person keypoints"
-        )
+    for what, entries, needed in (
+        ("annotations", coco.anns, {"image_id", "bbox", "keypoints"}),
+        ("images", coco.imgs, {"file_name", "height", "width"}),
+    ):
+        broken = [number for number, entry in entries.items() if not needed <= entry.keys()]
+        if broken:
+            raise DataError(
+                f"{path}: {what} {some_of(broken)} lack {some_of(sorted(needed))}: use the person keypoints"
+            )
     unsafe = [image["file_name"] for image in coco.imgs.values() if Path(image["file_name"]).name != image["file_name"]]
     if unsafe:
         raise DataError(f"{path} lists images outside their folder: {some_of(unsafe)}: do not use this file")
@@ -126,18 +187,17 @@ def _joints(people: Sequence[Annotation], order: Sequence[int]) -> NDArray[np.fl
     return joints_PJ3
 
 
-def _crop_box(bbox: Sequence[float], image_size: tuple[int, int]) -> tuple[int, int, int, int]:
+def _around(bbox: Sequence[float], margin: float, image_size: tuple[int, int]) -> Box:
+    """The smallest box of the stored images' aspect ratio that holds `margin` times the given one at its centre."""
     left, top, width, height = bbox
     aspect = image_size[0] / image_size[1]
-    crop_height = max(height, width * aspect) * MARGIN
-    crop_width = crop_height / aspect
-    x, y = round(left + width / 2 - crop_width / 2), round(top + height / 2 - crop_height / 2)
-    return x, y, x + max(round(crop_width), 1), y + max(round(crop_height), 1)
+    outer_height = max(height, width * aspect) * margin
+    outer_width = outer_height / aspect
+    x, y = round(left + width / 2 - outer_width / 2), round(top + height / 2 - outer_height / 2)
+    return x, y, x + max(round(outer_width), 1), y + max(round(outer_height), 1)
 
 
-def _into_crop(
-    joints_PJ3: NDArray[np.float32], box: tuple[int, int, int, int], image_size: tuple[int, int]
-) -> NDArray[np.float32]:
+def _into_view(joints_PJ3: NDArray[np.float32], box: Box, image_size: tuple[int, int]) -> NDArray[np.float32]:
     """Joints in pixels of the stored image; those outside count as not labelled."""
     left, top, right, bottom = box
     height, width = image_size
@@ -156,7 +216,7 @@ def _distances(people: Sequence[Annotation], subject: int) -> NDArray[np.float64
     return distances_P
 
 
-def _overlaps(bbox: Sequence[float], box: tuple[int, int, int, int]) -> bool:
+def _overlaps(bbox: Sequence[float], box: Box) -> bool:
     left, top, width, height = bbox
     return left < box[2] and top < box[3] and left + width > box[0] and top + height > box[1]
 
