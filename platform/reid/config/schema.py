@@ -94,7 +94,8 @@ class PoseNetConfig(Section):
     parse_blocks: bool = True
     """Channel parse blocks after every stage (Table V)."""
     weights: str | None = None
-    """`imagenet` for torchvision's VGG-19, a safetensors or torch file for the front end; none = from scratch."""
+    """A safetensors or torch file of an OpenPose COCO body model, for the whole net, or of a VGG-19, for its front end;
+    `imagenet` for torchvision's VGG-19; none = from scratch."""
 
 
 class ModelConfig(Section):

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from reid.config import PoseNetConfig
 from reid.config.body import AFFINITY_CHANNELS, CONFIDENCE_CHANNELS, POSE_CHANNELS
+from reid.models.openpose import is_openpose, load_openpose
 from reid.models.parse_block import ChannelParseBlock
-from reid.models.pretrained import load_pretrained, read_weights
+from reid.models.pretrained import Weights, load_pretrained, read_weights
 
 POSE_STRIDE = 8
 """Input pixels per map cell."""
@@ -55,10 +56,11 @@ class PoseResolveNet(nn.Module):
     """VGG-19's first ten layers, then two-stream stages (paper, section III-A; OpenPose, Cao et al., CVPR 2017).
 
     Layers, their order and the order of concatenation are those of the OpenPose COCO model, so that its weights
-    fit at `width` 1.
+    fit at `width` 1. They carry the whole net but the parse blocks, which are new: until those are trained, a stage
+    shows the next one its maps at about half their height.
 
     Args:
-        config: width, number of stages, parse blocks, pre-trained weights of the front end.
+        config: width, number of stages, parse blocks, pre-trained weights of OpenPose or of the front end.
         pretrained: False leaves out `config.weights`, for weights that come from a checkpoint.
 
     Raises:
@@ -79,7 +81,13 @@ class PoseResolveNet(nn.Module):
             stages.append(PoseStage(width + POSE_CHANNELS, width, width, (7,) * 5, parse=config.parse_blocks))
         self.stages = nn.ModuleList(stages)
         if pretrained and config.weights is not None:
-            self._load_front_end(config.weights)
+            weights = read_weights(config.weights, "vgg19")
+            if is_openpose(weights):
+                front_end = nn.Sequential(*self.front_end, *self.reduce)
+                streams = [(stage.affinity, stage.confidence) for stage in stages]
+                load_openpose(front_end, streams, weights, config.weights)
+            else:
+                self._load_front_end(weights, config.weights)
 
     def forward(self, images_BCHW: Tensor) -> tuple[PoseMaps, ...]:
         """Maps of every stage, the finest last.
@@ -97,8 +105,7 @@ class PoseResolveNet(nn.Module):
             maps.append(stage(torch.cat((*former, features_BChw), dim=1)))
         return tuple(maps)
 
-    def _load_front_end(self, source: str) -> None:
-        weights = read_weights(source, "vgg19")
+    def _load_front_end(self, weights: Weights, source: str) -> None:
         beyond = ("classifier.", *_VGG_BEYOND)
         named = {
             name.removeprefix("features."): tensor for name, tensor in weights.items() if not name.startswith(beyond)
