@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from reid.models import CompactBilinearPooling
-from reid.models.pooling import bilinear_product, signed_sqrt
+from reid.models.pooling import align, align_by_products, bilinear_product, signed_sqrt
 
 GRIDS = [((4, 2), (4, 2)), ((4, 2), (8, 4)), ((4, 2), (16, 8)), ((8, 4), (4, 2)), ((3, 2), (5, 3))]
 
@@ -84,6 +84,13 @@ def test_coarser_grids_average_and_lose_nothing() -> None:
     pose[0, 0, 5, 3] = 1
     trunk = torch.ones(1, 1, 4, 2, dtype=torch.float64)
     assert bilinear_product(trunk, pose).item() > 0  # a lone peak between the sampled points still counts
+
+
+@pytest.mark.parametrize(("size", "new_size"), [(8, 2), (4, 1), (8, 4), (5, 3), (16, 5), (4, 8), (12, 16), (3, 7)])
+def test_resampling_by_products_is_the_same(size: int, new_size: int) -> None:
+    maps = _random(2, 3, size, 2 * size)
+    expected = align(maps, new_size, new_size + 1)
+    torch.testing.assert_close(align_by_products(maps, new_size, new_size + 1), expected, rtol=0, atol=1e-14)
 
 
 def test_vectors_have_unit_length_and_full_precision_under_autocast() -> None:

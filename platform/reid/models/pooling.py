@@ -21,7 +21,25 @@ def align(map_BJhw: Tensor, height: int, width: int) -> Tensor:
     """Resamples a map to a grid of `height` × `width`: bilinear, averaging where the new grid is coarser."""
     if map_BJhw.shape[-2:] == (height, width):
         return map_BJhw
+    if torch.compiler.is_exporting():  # ONNX Runtime resizes otherwise where a border lies within the filter's reach
+        return align_by_products(map_BJhw, height, width)
     return F.interpolate(map_BJhw, size=(height, width), mode="bilinear", align_corners=False, antialias=True)
+
+
+def align_by_products(map_BJhw: Tensor, height: int, width: int) -> Tensor:
+    """`align` as two matrix products, which every runtime computes alike."""
+    rows_Hh = _resampling(map_BJhw.shape[-2], height, map_BJhw)
+    columns_Ww = _resampling(map_BJhw.shape[-1], width, map_BJhw)
+    return rows_Hh @ map_BJhw @ columns_Ww.T
+
+
+def _resampling(size: int, new_size: int, like: Tensor) -> Tensor:
+    """Weights (new_size × size) of every old cell in every new one: a triangle over two cells of the coarser grid."""
+    cell = size / new_size
+    centres = (torch.arange(new_size, dtype=like.dtype, device=like.device) + 0.5) * cell
+    distances = (torch.arange(size, dtype=like.dtype, device=like.device) + 0.5 - centres[:, None]).abs()
+    weights = (1 - distances / max(cell, 1.0)).clamp(min=0)
+    return weights / weights.sum(dim=1, keepdim=True)
 
 
 def bilinear_product(map_BCHW: Tensor, map_BJhw: Tensor) -> Tensor:
@@ -108,6 +126,6 @@ class CompactBilinearPooling(nn.Module):
         """The tensor sketch itself, before square root and normalisation: sketch_BD."""
         bins_CJ = (self.bins_a[:, None] + self.bins_b) % self.sketch_dim
         signed_BCJ = product_BCJ * (self.signs_a[:, None] * self.signs_b).to(product_BCJ.dtype)
-        batch = len(product_BCJ)
+        batch = product_BCJ.shape[0]
         empty_BD = signed_BCJ.new_zeros(batch, self.sketch_dim)
         return empty_BD.scatter_add(1, bins_CJ.flatten().expand(batch, -1), signed_BCJ.flatten(1))
