@@ -1,0 +1,134 @@
+"""What became of a sweep's trials, read from its Optuna study for the figures."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.study import StudyDirection
+from optuna.trial import TrialState
+
+from reid.search.labels import SYMBOLS, short_names
+
+OVER = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """A trial that reached a value of every objective."""
+
+    number: int
+    values: tuple[float, ...]
+    params: dict[str, Any]
+    epochs: int
+    complete: bool
+    """What the study says; true also of a trial that a scheduler outside of Optuna stopped."""
+    finished: bool
+    """Trained to its last epoch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcomes:
+    """The trials of a study that are over."""
+
+    study: optuna.Study
+    metrics: tuple[str, ...]
+    """One for each objective."""
+    paper: Mapping[str, Any]
+    trials: tuple[Outcome, ...]
+    """By number."""
+    failed: tuple[int, ...]
+    """Numbers of the trials that reached no value, or one that is not finite."""
+    epochs: int
+    """Of a full trial."""
+    distributions: Mapping[str, BaseDistribution]
+    """Of every parameter that took more than one value, the paper's three first."""
+
+    @cached_property
+    def signs(self) -> tuple[int, ...]:
+        """By objective: 1 where more is better, -1 where less is."""
+        return tuple(1 if direction == StudyDirection.MAXIMIZE else -1 for direction in self.study.directions)
+
+    @cached_property
+    def ranked(self) -> tuple[Outcome, ...]:
+        """By the first objective, best first."""
+        return tuple(sorted(self.trials, key=lambda trial: -self.signs[0] * trial.values[0]))
+
+    @cached_property
+    def paper_trial(self) -> Outcome | None:
+        """The first trial whose parameters have the paper's values wherever the paper has one."""
+        for trial in self.trials:
+            shared = trial.params.keys() & self.paper.keys()
+            if shared and all(trial.params[path] == self.paper[path] for path in shared):
+                return trial
+        return None
+
+    @cached_property
+    def comparable(self) -> tuple[Outcome, ...]:
+        """As ranked, those trained to the end: what a trial reaches in fewer epochs says little about its parameters.
+
+        All trials, when none was trained to the end.
+        """
+        return tuple(trial for trial in self.ranked if trial.finished) or self.ranked
+
+    @cached_property
+    def stopped(self) -> tuple[Outcome, ...]:
+        """Those that are not comparable."""
+        compared = {trial.number for trial in self.comparable}
+        return tuple(trial for trial in self.ranked if trial.number not in compared)
+
+    @cached_property
+    def names(self) -> dict[str, str]:
+        """Short names of the parameters by path."""
+        return short_names(self.distributions)
+
+    def is_categorical(self, path: str) -> bool:
+        return isinstance(self.distributions[path], CategoricalDistribution)
+
+    def is_log(self, path: str) -> bool:
+        return bool(getattr(self.distributions[path], "log", False))
+
+
+def read(
+    study: optuna.Study,
+    *,
+    metric_names: tuple[str, ...],
+    paper: Mapping[str, Any],
+    trained: Mapping[int, int],
+    epochs: int,
+) -> Outcomes:
+    """See `draw_figures` for the arguments."""
+    trials, failed = [], []
+    distributions: dict[str, BaseDistribution] = {}
+    taken: dict[str, set[Any]] = {}
+    for trial in study.get_trials(deepcopy=False, states=OVER):
+        if trial.state == TrialState.FAIL or trial.values is None or not all(map(math.isfinite, trial.values)):
+            failed.append(trial.number)
+            continue
+        complete = trial.state == TrialState.COMPLETE
+        done = trained.get(trial.number, 0)
+        trials.append(
+            Outcome(
+                number=trial.number,
+                values=tuple(trial.values),
+                params=dict(trial.params),
+                epochs=done,
+                complete=complete,
+                finished=complete and done >= epochs,
+            )
+        )
+        distributions |= trial.distributions
+        for path, value in trial.params.items():
+            taken.setdefault(path, set()).add(value)
+    return Outcomes(
+        study=study,
+        metrics=metric_names,
+        paper=paper,
+        trials=tuple(trials),
+        failed=tuple(failed),
+        epochs=epochs,
+        distributions={path: distributions[path] for path in (*SYMBOLS, *taken) if len(taken.get(path, ())) > 1},
+    )

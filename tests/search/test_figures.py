@@ -1,0 +1,335 @@
+"""Figures of studies made up trial by trial: what is marked where, what is left out and why."""
+
+import logging
+import math
+import random
+from io import BytesIO
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import optuna
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState, create_trial
+from PIL import Image
+
+from reid.search import figures, parallel
+from reid.search.chart import NothingToDrawError
+from reid.search.outcomes import Outcomes, read
+
+EPOCHS = 4
+PAPER = {"loss.alpha": 0.5, "loss.beta": 0.01, "loss.gamma": 2.0, "loss.mining": "batch_all", "loss.other": 1.0}
+SPACE: dict[str, BaseDistribution] = {
+    "model.layout": CategoricalDistribution(["six_parts", "whole_body"]),
+    "layout.head.dim": IntDistribution(1, 8),
+    "loss.mining": CategoricalDistribution(["batch_all", "batch_hard"]),
+    "loss.gamma": FloatDistribution(0, 6),
+    "loss.beta": FloatDistribution(0.001, 0.2, log=True),
+    "loss.alpha": FloatDistribution(0.05, 1.5),
+}
+
+
+def study_of(
+    trials: list[tuple[dict[str, Any], tuple[float, ...] | TrialState]],
+    *directions: str,
+    pruned: frozenset[int] = frozenset(),
+) -> optuna.Study:
+    """A study of parameters and what they reached, in order; a state in place of values makes a trial without."""
+    study = optuna.create_study(directions=list(directions or ("maximize",)))
+    for number, (params, reached) in enumerate(trials):
+        state = TrialState.PRUNED if number in pruned else TrialState.COMPLETE
+        study.add_trial(
+            create_trial(
+                params=params,
+                distributions={path: SPACE[path] for path in params},
+                state=reached if isinstance(reached, TrialState) else state,
+                values=None if isinstance(reached, TrialState) else list(reached),
+                intermediate_values={1: reached[0]} if number in pruned and not isinstance(reached, TrialState) else {},
+            )
+        )
+    return study
+
+
+def drawn(rng: random.Random) -> dict[str, Any]:
+    params = {
+        "loss.alpha": rng.uniform(0.05, 1.5),
+        "loss.beta": 10 ** rng.uniform(-3, math.log10(0.2)),
+        "loss.gamma": rng.uniform(0, 6),
+        "loss.mining": rng.choice(["batch_all", "batch_hard"]),
+        "model.layout": rng.choice(["six_parts", "whole_body"]),
+    }
+    return params | ({"layout.head.dim": rng.randint(1, 8)} if params["model.layout"] == "six_parts" else {})
+
+
+def a_sweep(trials: int = 24, *directions: str) -> tuple[optuna.Study, dict[int, int]]:
+    """The paper's values, then random ones; γ near 2 is best, every fifth fails, every third is stopped."""
+    rng = random.Random(0)
+    content: list[tuple[dict[str, Any], tuple[float, ...] | TrialState]] = []
+    trained = {}
+    for number in range(trials):
+        params = drawn(rng)
+        if number == 0:
+            params |= {path: value for path, value in PAPER.items() if path in params}
+        trained[number] = 1 if number % 3 == 2 else EPOCHS
+        mAP = 0.6 - 0.02 * abs(params["loss.gamma"] - 2.2) - 0.1 * (trained[number] == 1)
+        values = (mAP, 256.0 * params.get("layout.head.dim", 9))[: len(directions) or 1]
+        content.append((params, TrialState.FAIL if number % 5 == 4 else values))
+    return study_of(content, *directions), trained
+
+
+def outcomes_of(study: optuna.Study, trained: dict[int, int], *metrics: str) -> Outcomes:
+    return read(study, metric_names=metrics or ("mAP",), paper=PAPER, trained=trained, epochs=EPOCHS)
+
+
+def marks(axes: Axes, label: str) -> np.ndarray[Any, Any]:
+    """x and y of what has a label in the legend."""
+    (collection,) = (each for each in axes.collections if each.get_label() == label)
+    return np.asarray(collection.get_offsets())
+
+
+def panel(figure: Figure, name: str) -> Axes:
+    (axes,) = (each for each in figure.axes if name in (each.get_xlabel(), each.get_ylabel()) and each.get_visible())
+    return axes
+
+
+def size_of(picture: bytes) -> tuple[int, int]:
+    with Image.open(BytesIO(picture)) as image:
+        image.verify()
+        assert image.format == "PNG"
+        return image.size
+
+
+@pytest.mark.parametrize("directions", [("maximize",), ("maximize", "minimize")])
+def test_every_figure_is_a_picture_of_1200_pixels(directions: tuple[str, ...]) -> None:
+    study, trained = a_sweep(24, *directions)
+    styles = dict(mpl.rcParams)
+    names = ("mAP", "descriptor_dim")[: len(directions)]
+    pictures = figures.draw_figures(study, metric_names=names, paper=PAPER, trained=trained, epochs=EPOCHS)
+    expected = {"history.png", "sensitivity.png", "importance.png", "parallel.png"}
+    assert pictures.keys() == (expected | {"pareto.png"} if len(directions) == 2 else expected)
+    assert {size_of(picture)[0] for picture in pictures.values()} == {1200}
+    assert dict(mpl.rcParams) == styles
+
+
+def test_history_tells_finished_stopped_and_failed_trials_apart() -> None:
+    study, trained = a_sweep()
+    figure = figures.draw_history(outcomes_of(study, trained))
+    objective, epochs = figure.axes
+    values = {t.number: t.value for t in study.trials if t.state == TrialState.COMPLETE}
+    stopped = [n for n in values if n % 3 == 2]
+    finished = [n for n in values if n % 3 != 2]
+    assert marks(objective, "trained to the end").tolist() == [[n, values[n]] for n in finished]
+    assert marks(objective, "stopped early").tolist() == [[n, values[n]] for n in stopped]
+    assert marks(objective, "the paper's values").tolist() == [[0, values[0]]]
+    best = max(values, key=lambda n: values[n] or 0)
+    assert marks(objective, f"best: trial {best}").tolist() == [[best, values[best]]]
+    lines = {line.get_label(): line for line in objective.lines}
+    assert list(lines["failed"].get_xdata()) == [n for n in range(24) if n % 5 == 4]
+    assert list(lines["best so far"].get_ydata()) == [
+        max(v for m, v in values.items() if v is not None and m <= n) for n in values
+    ]
+    done = sum(trained[n] for n in values)
+    assert epochs.get_title().startswith(f"{done} of {EPOCHS * len(values)} epochs")
+    assert f"{round(100 * (1 - done / (EPOCHS * len(values))))}% saved" in epochs.get_title()
+
+
+def test_the_best_so_far_falls_where_less_is_better() -> None:
+    contents = [({"loss.alpha": 0.1}, (0.5, 3.0)), ({"loss.alpha": 0.2}, (0.4, 5.0)), ({"loss.alpha": 0.3}, (0.6, 2.0))]
+    outcomes = outcomes_of(study_of(contents, "maximize", "minimize"), {}, "mAP", "descriptor_dim")
+    lines = [
+        next(line for line in axes.lines if line.get_label() == "best so far")
+        for axes in figures.draw_history(outcomes).axes[:2]
+    ]
+    assert [list(line.get_ydata()) for line in lines] == [[0.5, 0.5, 0.6], [3.0, 3.0, 2.0]]
+
+
+def test_sensitivity_has_a_panel_for_each_number_the_papers_first() -> None:
+    study, trained = a_sweep()
+    figure = figures.draw_sensitivity(outcomes_of(study, trained))
+    assert [axes.get_xlabel() for axes in figure.axes if axes.get_visible()] == ["α", "β", "γ", "dim"]
+    assert panel(figure, "β").get_xscale() == "log"
+    axes = panel(figure, "γ")
+    finished = [t for t in study.trials if t.state == TrialState.COMPLETE and trained[t.number] == EPOCHS]
+    stopped = [t for t in study.trials if t.state == TrialState.COMPLETE and trained[t.number] < EPOCHS]
+    assert marks(axes, "trained to the end").tolist() == [[t.params["loss.gamma"], t.value] for t in finished]
+    lines = {line.get_label(): line for line in axes.lines}
+    assert set(lines["stopped early"].get_xdata()) == {t.params["loss.gamma"] for t in stopped}
+    assert list(lines["the paper's values"].get_xdata()) == [2.0, 2.0]
+    low, high = axes.get_xlim()
+    assert all(low <= t.params["loss.gamma"] <= high for t in stopped)
+    assert len(lines["median"].get_xdata()) >= 3
+
+
+def test_the_trend_is_medians_of_groups() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.permutation(24).astype(float), rng.random(24)
+    order = np.argsort(x)
+    found_x, found_y = figures._trend(x, y)
+    assert found_x.tolist() == [np.median(x[order][start : start + 3]) for start in range(0, 24, 3)]
+    assert found_y.tolist() == [np.median(y[order][start : start + 3]) for start in range(0, 24, 3)]
+
+
+def test_the_trend_keeps_equal_values_together() -> None:
+    x = np.array([1.0] * 5 + [2.0] * 4 + [3.0] * 6)
+    found_x, found_y = figures._trend(x, x * 10)
+    assert found_x.tolist() == [1, 2, 3]
+    assert found_y.tolist() == [10, 20, 30]
+
+
+def test_importance_finds_what_matters() -> None:
+    rng = random.Random(1)
+    contents = [(params, (1 - abs(params["loss.gamma"] - 2),)) for params in (drawn(rng) for _ in range(40))]
+    axes, again = (figures.draw_importance(outcomes_of(study_of(contents), {})).axes[0] for _ in range(2))
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    shares = [bar.get_width() for bar in axes.patches]  # type: ignore[attr-defined]
+    assert names[0] == "γ"
+    assert set(names) == {"α", "β", "γ", "mining", "layout", "dim"}
+    assert shares == sorted(shares, reverse=True)
+    assert sum(shares) == pytest.approx(1)
+    assert shares == [bar.get_width() for bar in again.patches]  # type: ignore[attr-defined]
+
+
+def test_the_front_is_what_no_trial_beats() -> None:
+    study, trained = a_sweep(30, "maximize", "minimize")
+    values = [t.values for t in study.trials if t.state == TrialState.COMPLETE]
+    front = {
+        (size, mAP)
+        for mAP, size in values
+        if not any(m >= mAP and s <= size and (m, s) != (mAP, size) for m, s in values)
+    }
+    figure = figures.draw_pareto(outcomes_of(study, trained, "mAP", "descriptor_dim"))
+    assert set(map(tuple, marks(figure.axes[0], "Pareto front").tolist())) == front
+    assert f"{len(front)} of {len(values)} trials" in figure.get_suptitle()
+
+
+def test_three_objectives_give_two_panels() -> None:
+    rng = random.Random(2)
+    contents = [(drawn(rng), (rng.random(), rng.random(), rng.random())) for _ in range(12)]
+    names = ("mAP", "descriptor_dim", "images_per_second")
+    study = study_of(contents, "maximize", "minimize", "maximize")
+    pictures = figures.draw_figures(study, metric_names=names, paper=PAPER, trained={}, epochs=EPOCHS)
+    assert set(pictures) == set(figures.FIGURES)
+    figure = figures.draw_pareto(outcomes_of(study, {}, *names))
+    assert [axes.get_xlabel() for axes in figure.axes] == ["descriptor size", "images/s"]
+
+
+def test_parallel_coordinates_hold_every_trial_at_its_value() -> None:
+    contents = [
+        ({"loss.beta": 0.001, "model.layout": "whole_body"}, (0.2,)),
+        ({"loss.beta": 0.01, "model.layout": "six_parts", "layout.head.dim": 2}, (0.4,)),
+        ({"loss.beta": 0.1, "model.layout": "six_parts", "layout.head.dim": 6}, (0.6,)),
+    ]
+    outcomes = outcomes_of(study_of(contents), dict.fromkeys(range(3), EPOCHS))
+    best_first = outcomes.ranked
+    beta, layout, dim = (parallel._parameter(outcomes, best_first, path) for path in outcomes.distributions)
+    assert beta.heights.tolist() == pytest.approx([1, 0.5, 0])
+    assert set(beta.ticks.values()) == {"0.001", "0.00316", "0.01", "0.0316", "0.1"}
+    assert layout.heights.tolist() == pytest.approx([0, 0, 1], abs=parallel.SPREAD)
+    assert layout.heights[0] > layout.heights[1]
+    assert layout.ticks == {0.0: "six_parts", 1.0: "whole_body"}
+    assert dim.heights.tolist() == pytest.approx([1, 0, parallel.NONE], abs=parallel.SPREAD)
+    assert dim.ticks[parallel.NONE] == "not used"
+
+
+def log_of(study: optuna.Study, caplog: pytest.LogCaptureFixture, **trained: int) -> tuple[set[str], str]:
+    """Names of the figures, and what was said."""
+    caplog.set_level(logging.INFO, logger=figures.__name__)
+    epochs = {trial.number: trained.get("epochs", EPOCHS) for trial in study.trials}
+    pictures = figures.draw_figures(study, metric_names=["mAP"], paper=PAPER, trained=epochs, epochs=EPOCHS)
+    assert {size_of(picture)[0] for picture in pictures.values()} <= {1200}
+    return set(pictures), caplog.text
+
+
+@pytest.mark.parametrize(
+    "trials",
+    [
+        [],
+        [({"loss.alpha": 0.1}, TrialState.FAIL), ({"loss.alpha": 0.2}, TrialState.FAIL)],
+        [({"loss.alpha": 0.1}, (math.inf,))],
+        [({"loss.alpha": 0.1}, TrialState.RUNNING), ({}, TrialState.WAITING)],
+    ],
+    ids=["none", "all failed", "infinite", "none over"],
+)
+def test_without_a_value_there_is_no_figure_but_a_note(trials: Any, caplog: pytest.LogCaptureFixture) -> None:
+    names, said = log_of(study_of(trials), caplog)
+    assert names == set()
+    assert "no trial reached a value" in said
+
+
+def test_a_value_that_is_no_number_counts_as_failed() -> None:
+    study = optuna.create_study(direction="maximize")
+    study.optimize(lambda trial: math.nan if trial.suggest_float("loss.alpha", 0, 1) < 2 else 0.0, n_trials=1)
+    assert outcomes_of(study, {}).failed == (0,)
+
+
+@pytest.mark.parametrize(
+    ("trials", "drawn_figures", "notes"),
+    [
+        ([({"loss.alpha": 0.1}, (0.5,))], {"history.png"}, ["sensitivity.png", "importance.png", "parallel.png"]),
+        (
+            [({"loss.alpha": 0.1 * n, "loss.mining": "batch_all"}, (0.5,)) for n in range(1, 13)],
+            {"history.png", "sensitivity.png", "parallel.png"},
+            ["importance.png is left out: no parameter, or no objective, took more than one value"],
+        ),
+        (
+            [({"loss.mining": name}, (0.1,)) for name in ("batch_all", "batch_hard")],
+            {"history.png", "parallel.png"},
+            ["sensitivity.png is left out: no numeric parameter"],
+        ),
+        ([({"loss.mining": "batch_all"}, (0.1 * n,)) for n in range(12)], {"history.png"}, ["importance.png is left"]),
+    ],
+    ids=["one trial", "one objective value", "two categories", "one category"],
+)
+def test_what_cannot_be_drawn_is_left_out_and_said(
+    trials: Any, drawn_figures: set[str], notes: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    names, said = log_of(study_of(trials), caplog)
+    assert names == drawn_figures
+    assert all(note in said for note in [*notes, "pareto.png is left out: there is one objective"])
+
+
+def test_all_stopped_trials_are_compared_with_each_other(caplog: pytest.LogCaptureFixture) -> None:
+    study = study_of([({"loss.alpha": 0.1 * n}, (0.1 * n,)) for n in range(1, 5)])
+    names, _ = log_of(study, caplog, epochs=1)
+    assert names == {"history.png", "sensitivity.png", "parallel.png"}
+    figure = figures.draw_sensitivity(outcomes_of(study, dict.fromkeys(range(4), 1)))
+    assert len(marks(figure.axes[0], "stopped early")) == 4
+
+
+def test_a_pruned_trial_is_a_stopped_one() -> None:
+    contents = [({"loss.alpha": 0.1 * n}, (0.1 * n,)) for n in range(1, 4)]
+    outcomes = outcomes_of(study_of(contents, pruned=frozenset({1})), dict.fromkeys(range(3), EPOCHS))
+    assert [trial.finished for trial in outcomes.trials] == [True, False, True]
+    assert [trial.values for trial in outcomes.stopped] == [(0.2,)]
+
+
+def test_importance_does_not_ask_for_parameters_of_pruned_trials_alone() -> None:
+    contents = [({"loss.alpha": 0.1 * n} | ({"loss.gamma": n / 4} if n < 3 else {}), (0.1 * n,)) for n in range(1, 14)]
+    figure = figures.draw_importance(outcomes_of(study_of(contents, pruned=frozenset({0, 1})), {}))
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["α"]
+
+
+def test_the_papers_trial_may_lack_parameters_and_have_others() -> None:
+    contents = [
+        ({"loss.alpha": 0.5, "loss.mining": "batch_hard"}, (0.9,)),
+        ({"layout.head.dim": 3}, (0.9,)),
+        ({"loss.alpha": 0.5, "layout.head.dim": 3}, (0.1,)),
+    ]
+    paper = outcomes_of(study_of(contents), {}).paper_trial
+    assert paper is not None
+    assert paper.number == 2
+
+
+def test_each_objective_needs_a_name() -> None:
+    with pytest.raises(ValueError, match="1 for 2 objectives, give one for each"):
+        figures.draw_figures(
+            study_of([], "maximize", "minimize"), metric_names=["mAP"], paper={}, trained={}, epochs=EPOCHS
+        )
+
+
+def test_a_front_takes_two_objectives() -> None:
+    with pytest.raises(NothingToDrawError):
+        figures.draw_pareto(outcomes_of(study_of([({"loss.alpha": 0.1}, (0.5,))]), {}))
