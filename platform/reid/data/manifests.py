@@ -7,7 +7,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, field_validator, model_validator
 
-from reid.config.body import Region
+from reid.config.body import LAYOUTS, Region
 from reid.config.section import Section
 from reid.data.errors import DataError
 
@@ -30,9 +30,11 @@ class Attribute(Section):
     """Where the annotation has it, one field or one for each class; the dataset's reader says how each is written."""
 
     @model_validator(mode="after")
-    def _fields_match_classes(self) -> "Attribute":
+    def _classes_and_fields_fit(self) -> "Attribute":
         if len(self.fields) not in (1, len(self.classes)):
             raise ValueError(f"attribute '{self.name}' needs one field, or one for each of {len(self.classes)} classes")
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError(f"classes of attribute '{self.name}' must differ: {', '.join(self.classes)}")
         return self
 
 
@@ -77,6 +79,13 @@ class Manifest(Section):
         if pattern is not None and not {"pid", "camid"} <= set(re.compile(pattern).groupindex):
             raise ValueError(f"the expression {pattern} lacks a group named pid or camid")
         return pattern
+
+    @field_validator("layout")
+    @classmethod
+    def _layout_exists(cls, layout: str | None) -> str | None:
+        if layout is not None and layout not in LAYOUTS:
+            raise ValueError(f"invalid layout '{layout}', expected one of {', '.join(LAYOUTS)}")
+        return layout
 
     @model_validator(mode="after")
     def _is_consistent(self) -> "Manifest":
@@ -127,7 +136,10 @@ def load_manifest(name: str, source: Path | None = None) -> Manifest:
     fields: dict[str, Any] = {}
     try:
         for path in paths:
-            fields |= yaml.safe_load(path.read_text(encoding="utf-8"))
+            said = yaml.safe_load(path.read_text(encoding="utf-8"))
+            if not isinstance(said, dict):
+                raise ValueError("it holds no fields, such as `title: …`")
+            fields |= said
         return Manifest.model_validate({**fields, "name": name})
-    except (yaml.YAMLError, TypeError, ValueError) as error:
+    except (OSError, yaml.YAMLError, TypeError, ValueError) as error:
         raise DataError(f"{path} is malformed, correct it: {error}") from error

@@ -95,10 +95,21 @@ def test_counts_and_cameras_may_be_declared(folder: Path) -> None:
         ("a/4.jpg", "", 5, "leads out of the folder"),
         ("a/4.jpg", "a/5.jpg", 5, "there is no "),
         ("a/4.jpg", "a/2.jpg", 5, "a/2.jpg is in line 3 already"),
+        ("a/4.jpg", "./a//2.jpg", 5, "./a//2.jpg is in line 3 already"),
+        ("a/4.jpg", f"a/{'4' * 300}.jpg", 5, "there is no "),
+        ("a/4.jpg", "a/4\0.jpg", 5, "there is no "),
         ("b/1.jpg,query", "b/1.jpg,probe", 6, "invalid split 'probe', expected one of train, query, gallery"),
         ("train,7,2,none", "train,x7,2,none", 5, "pid is 'x7'"),
         ("train,7,2,none", "train,-1,2,none", 5, "pid is '-1'"),
         ("train,7,2,none", "train,7.0,2,none", 5, "pid is '7.0'"),
+        (
+            "train,7,2,none",
+            "train,2147483648,2,none",
+            5,
+            "pid is '2147483648': give a whole number from 0 to 2147483647",
+        ),
+        ("train,7,2,none", f"train,{'7' * 5000},2,none", 5, "give a whole number from 0 to 2147483647"),
+        ("train,7,2,none", "train,７,2,none", 5, "pid is '７'"),
         ("train,7,2,none", "train,7,0,none", 5, "camid is '0'"),
         ("train,7,2,none", "train,7,2,fur", 5, "invalid coat_length 'fur', expected one of none, short, long"),
         ("train,7,2,none", "train,7,2", 5, "more or fewer cells than the header"),
@@ -133,6 +144,39 @@ def test_what_is_wrong_with_the_whole_is_named(folder: Path) -> None:
         read(folder)
     (folder / "labels.csv").unlink()
     with pytest.raises(DataError, match=r"there is no .*labels\.csv"):
+        read(folder)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("[hat]", "[pid]", "the column pid has another meaning already"),
+        ("[hat]", "[coat_length]", "the column coat_length has another meaning already"),
+        ("['no', 'yes']", "['no', 'no']", "classes of attribute 'hat' must differ: no, no"),
+        ("['no', 'yes']", "[no, yes]", "attributes.0.classes.0"),
+        ("title: Shop floor", "layout: seven_parts", "invalid layout 'seven_parts', expected one of six_parts"),
+        ("title: Shop floor", "title: [Shop floor", "is malformed"),
+        (
+            "title: Shop floor",
+            "counts: {val: {images: 3, identities: 2}}",
+            "counts are for val, expected some of train",
+        ),
+    ],
+)
+def test_a_wrong_manifest_is_named(folder: Path, old: str, new: str, said: str) -> None:
+    text = (folder / "manifest.yaml").read_text()
+    assert text.count(old) == 1
+    (folder / "manifest.yaml").write_text(text.replace(old, new))
+    with pytest.raises(DataError) as error:
+        read(folder)
+    assert str(folder) in str(error.value)
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["", "- hat\n- coat", "hat"])
+def test_a_manifest_without_fields_is_named(folder: Path, text: str) -> None:
+    (folder / "manifest.yaml").write_text(text)
+    with pytest.raises(DataError, match=r"manifest\.yaml is malformed, correct it: it holds no fields"):
         read(folder)
 
 

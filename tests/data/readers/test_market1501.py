@@ -94,6 +94,11 @@ def empty_split(market: Path) -> None:
         path.unlink()
 
 
+def junk_alone(market: Path) -> None:
+    empty_split(market)
+    (market / "query" / "-1_c1s1_000401_03.jpg").write_bytes(b"")
+
+
 def misname(market: Path) -> None:
     (market / "query" / "holiday.jpg").write_bytes(b"")
 
@@ -144,6 +149,7 @@ def unknown_identity(market: Path) -> None:
         (shutil.rmtree, "there is no folder"),
         (remove_split, "lacks query/"),
         (empty_split, "query holds no .jpg"),
+        (junk_alone, "has no images of query"),
         (misname, "holiday.jpg"),
         (strange_camera, "0001_c7s1_000151_00.jpg"),
         (lonely_identity, "train identities 7 have a single image"),

@@ -54,6 +54,7 @@ def test_only_what_is_listed_is_read(msmt: Path) -> None:
         ("0000/0000_000_16_0303morning_0008_0.jpg 0", "0000_000_16_0303morning_0008_0.jpg tells no camera 1..15"),
         ("0000/0000_c2_f0046182.jpg 0", "0000_c2_f0046182.jpg tells no camera"),
         ("0000/0000_000_02_0303morning_0008_0.jpg 1", "is listed as identity 1"),
+        ("0000/0000_000_02_0303morning_0008_0.jpg 0", "0000/0000_000_02_0303morning_0008_0.jpg is in line 1 already"),
     ],
 )
 def test_a_wrong_line_is_named(msmt: Path, line: str, said: str) -> None:
@@ -65,6 +66,20 @@ def test_a_wrong_line_is_named(msmt: Path, line: str, said: str) -> None:
     assert said in str(error.value)
 
 
+def test_an_image_in_two_lists_is_named(msmt: Path) -> None:
+    shared = (msmt / "list_query.txt").read_text().splitlines()[1]
+    with (msmt / "list_gallery.txt").open("a") as file:
+        file.write(shared)
+    with pytest.raises(DataError, match=r"test/0001/0001_000_02_\S+ are in both list_query\.txt and list_gallery\.txt"):
+        read(msmt)
+
+
+def test_a_list_may_begin_with_a_byte_order_mark(msmt: Path) -> None:
+    expected = read(msmt)["train"].paths
+    (msmt / "list_train.txt").write_text((msmt / "list_train.txt").read_text(), encoding="utf-8-sig")
+    assert read(msmt)["train"].paths == expected
+
+
 def test_missing_files_are_named(msmt: Path) -> None:
     (msmt / "test" / "0001" / "0001_001_03_0303morning_0008_0.jpg").unlink()
     with pytest.raises(DataError, match=r"list_gallery\.txt lists: test/0001/0001_001_03_0303morning_0008_0\.jpg"):
@@ -73,6 +88,10 @@ def test_missing_files_are_named(msmt: Path) -> None:
     with pytest.raises(DataError, match=r"list_val\.txt lists no images"):
         read(msmt)
     (msmt / "list_val.txt").unlink()
+    (msmt / "list_val.txt").mkdir()
+    with pytest.raises(DataError, match=r"list_val\.txt is no text"):
+        read(msmt)
+    (msmt / "list_val.txt").rmdir()
     with pytest.raises(DataError, match=r"there is no .*list_val\.txt"):
         read(msmt)
     (msmt / "train").rename(msmt / "training")

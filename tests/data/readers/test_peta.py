@@ -182,6 +182,11 @@ def binary_labels(peta: Path) -> None:
     (peta / "MIT" / "archive" / "Label.txt").write_bytes(b"\xff\xfe\x00")
 
 
+def nobody_seen_twice(peta: Path) -> None:
+    for path in peta.glob("*/archive/000[12]_*"):
+        path.unlink()
+
+
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
@@ -190,6 +195,7 @@ def binary_labels(peta: Path) -> None:
         (unlabelled_image, "says nothing about 0009.png"),
         (other_labels, "no Label.txt names footwearBoots, which boots is read from"),
         (binary_labels, "is no text"),
+        (nobody_seen_twice, "has no images of train, query"),
     ],
 )
 def test_what_is_wrong_is_named(peta: Path, damage: Callable[[Path], None], said: str) -> None:

@@ -3,6 +3,7 @@
 Legend: I identities, A attributes.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -111,18 +112,23 @@ def _read_struct(
     missing = [field for field in wanted if not isinstance(struct, dict) or field not in struct]
     if missing:
         raise DataError(f"{path}: {place} lacks the fields {some_of(missing)}: use the annotation file of this dataset")
-    names = np.atleast_1d(struct["image_index"])
-    if not all(str(name).strip().isdigit() for name in names):
+    names = [str(name).strip() for name in np.atleast_1d(struct["image_index"])]
+    strange = [name for name in names if not re.fullmatch("[0-9]{1,9}", name)]
+    if strange:
         raise DataError(
-            f"{path}: {place}.image_index must hold identity numbers: use the annotation file of this dataset"
+            f"{path}: {place}.image_index must hold identity numbers, and {some_of(strange)} are none: use the "
+            "annotation file of this dataset"
         )
     pids = np.array([int(name) for name in names], np.int64)
+    listed, times = np.unique(pids, return_counts=True)
+    if (times > 1).any():
+        raise DataError(f"{path}: {place} has identities {some_of(listed[times > 1])} several times: keep one of each")
     columns = []
     for attribute in attributes:
         values = [np.atleast_1d(struct[field]) for field in attribute.fields]
         if any(value.shape != pids.shape for value in values):
             raise DataError(f"{path}: {place} has no value of {attribute.name} for some identities: download it again")
-        columns.append(_classes_of(path, place, attribute, np.stack(values, axis=1).astype(np.int64), pids, unclear))
+        columns.append(_classes_of(path, place, attribute, np.stack(values, axis=1), pids, unclear))
     order = np.argsort(pids)
     classes = np.stack(columns, axis=1) if columns else np.empty((len(pids), 0), np.int8)
     return IdentityAttributes(path=path, pids=pids[order], classes=classes[order])
@@ -132,13 +138,13 @@ def _classes_of(
     path: Path,
     place: str,
     attribute: Attribute,
-    values_IF: NDArray[np.int64],
+    values_IF: NDArray[Any],
     pids: NDArray[np.int64],
     unclear: Unclear,
 ) -> NDArray[np.int8]:
     largest = len(attribute.classes) if len(attribute.fields) == 1 else 2
     smallest = 0 if unclear == "missing" else 1
-    wrong = ((values_IF < smallest) | (values_IF > largest)).any(axis=1)
+    wrong = ~np.isin(values_IF, np.arange(smallest, largest + 1)).all(axis=1)
     if wrong.any():
         raise DataError(
             f"{path}: {place}: {attribute.name} of identities {some_of(pids[wrong])} is outside 1..{largest}: fix it"

@@ -45,10 +45,10 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
         DataError: there is no such file, or it is no text.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise DataError(f"there is no {path}: unpack the dataset again") from None
-    except UnicodeDecodeError as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is no text, unpack the dataset again: {error}") from error
     stripped = (line.strip() for line in text.splitlines())
     return ((number, line) for number, line in enumerate(stripped, start=1) if line)
@@ -56,6 +56,9 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 def check_identities(splits: Mapping[str, Records], source: Path) -> None:
     """Raise unless `train`, `query` and `gallery` make a re-ID dataset: learnable, disjoint and answerable."""
+    empty = [name for name in ("train", "query", "gallery") if not len(splits[name])]
+    if empty:
+        raise DataError(f"{source} has no images of {some_of(empty)}: add some, or unpack the download again")
     train, query, gallery = (splits[name].pids_N for name in ("train", "query", "gallery"))
     for name, pids in (("train", train), ("query", query)):
         if (pids <= 0).any():
@@ -83,8 +86,14 @@ def check_identities(splits: Mapping[str, Records], source: Path) -> None:
 
 def check_counts(manifest: Manifest, splits: Mapping[str, Records], source: Path) -> None:
     """Raise if a split's size differs from what the manifest expects, naming every difference."""
+    counts = manifest.counts or {}
+    unknown = [name for name in counts if name not in splits]
+    if unknown:
+        raise DataError(
+            f"{source}: counts are for {some_of(unknown)}, expected some of {', '.join(splits)}: rename them"
+        )
     differences = []
-    for name, expected in (manifest.counts or {}).items():
+    for name, expected in counts.items():
         found = splits[name]
         if len(found) != expected.images or expected.identities not in (None, found.num_identities):
             differences.append(

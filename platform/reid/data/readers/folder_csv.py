@@ -4,6 +4,9 @@ Legend: N images, A attributes.
 """
 
 import csv
+import os
+import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,17 +47,14 @@ def read_folder_csv(source: Path, manifest: Manifest, image_size: tuple[int, int
         raise DataError(f"there is no {source / LABELS}: write a line with path, split and pid for each image")
     rows = list(_read_rows(source, manifest))
     splits = {split: _records([row for row in rows if row.split == split], manifest) for split in SPLITS}
-    empty = [split for split, records in splits.items() if not len(records)]
-    if empty:
-        raise DataError(f"{source / LABELS} has no images of {some_of(empty)}: add some")
-    check_identities(splits, source)
+    check_identities(splits, source / LABELS)
     check_counts(manifest, splits, source)
     return number_unknown_cameras(splits)
 
 
 def _read_rows(source: Path, manifest: Manifest) -> Iterator[_Row]:
     path = source / LABELS
-    line_of: dict[str, int] = {}
+    line_of: dict[Path, int] = {}
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)
@@ -64,11 +64,12 @@ def _read_rows(source: Path, manifest: Manifest) -> Iterator[_Row]:
                 if None in cells or None in cells.values():
                     raise DataError(f"{place} has more or fewer cells than the header: quote cells that hold a comma")
                 row = _parse(place, cells, manifest)
-                if row.path in line_of:
-                    raise DataError(f"{place}: {row.path} is in line {line_of[row.path]} already: keep one")
-                if not (source / row.path).is_file():
-                    raise DataError(f"{place}: there is no {source / row.path}: correct the path or remove the line")
-                line_of[row.path] = reader.line_num
+                image = source / row.path
+                if image in line_of:
+                    raise DataError(f"{place}: {row.path} is in line {line_of[image]} already: keep one")
+                if not os.path.isfile(image):  # no exception where the system permits no such name
+                    raise DataError(f"{place}: there is no {image}: correct the path or remove the line")
+                line_of[image] = reader.line_num
                 yield row
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} is no CSV in UTF-8, save it as such: {error}") from error
@@ -79,6 +80,12 @@ def _check_header(path: Path, header: Sequence[str], manifest: Manifest) -> None
     if several:
         raise DataError(f"{path.parent}: attributes {some_of(several)} need one field each, the name of their column")
     expected = [*NEEDED, *(attribute.fields[0] for attribute in manifest.attributes)]
+    shared = sorted(name for name, times in Counter([*expected, *OPTIONAL]).items() if times > 1)
+    if shared:
+        raise DataError(
+            f"{path.parent / 'manifest.yaml'}: the column {some_of(shared)} has another meaning already: give each "
+            "attribute a field of its own"
+        )
     missing = [name for name in expected if name not in header]
     if missing:
         raise DataError(f"{path}, line 1: the header lacks {some_of(missing)}: add the columns")
@@ -109,7 +116,7 @@ def _parse(place: str, cells: dict[str, str], manifest: Manifest) -> _Row:
 
 
 def _number(place: str, name: str, cell: str, least: int) -> int:
-    if not (cell.isascii() and cell.isdecimal() and least <= int(cell) < 2**31):
+    if not (re.fullmatch("[0-9]{1,10}", cell) and least <= int(cell) < 2**31):
         raise DataError(f"{place}: {name} is '{cell}': give a whole number from {least} to {2**31 - 1}")
     return int(cell)
 

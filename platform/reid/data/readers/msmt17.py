@@ -1,5 +1,6 @@
 """MSMT17, versions 1 and 2: the list files say which images belong to which split."""
 
+import itertools
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +31,12 @@ def read_msmt17(source: Path, manifest: Manifest, image_size: tuple[int, int]) -
     require_folders(source, (train, test), manifest.title)
     folders = {"train": train, "val": train, "query": test, "gallery": test}
     listed = {split: _read_list(source, name, folders[split], manifest) for split, name in LISTS.items()}
+    for one, other in itertools.combinations(LISTS, 2):
+        shared = sorted(set(listed[one].paths) & set(listed[other].paths))
+        if shared:
+            raise DataError(
+                f"{source}: {some_of(shared)} are in both {LISTS[one]} and {LISTS[other]}: download the lists again"
+            )
     first_test = 2 + max(int(listed[split].pids_N.max()) for split in ("train", "val"))
     splits = {
         split: replace(records, pids_N=records.pids_N + (1 if folders[split] == train else first_test))
@@ -44,7 +51,7 @@ def _read_list(source: Path, name: str, folder: str, manifest: Manifest) -> Reco
     """Read lines such as `0000/0000_000_01_0303morning_0008_0.jpg 0`."""
     assert manifest.file_name is not None
     assert manifest.cameras is not None
-    paths: list[str] = []
+    line_of: dict[str, int] = {}
     labels: list[tuple[int, int]] = []
     for number, line in read_lines(source / name):
         match = re.fullmatch(r"(?P<path>(?:[^/ ]+/)*(?P<file>[^/ ]+)) +(?P<pid>\d+)", line)
@@ -62,8 +69,11 @@ def _read_list(source: Path, name: str, folder: str, manifest: Manifest) -> Reco
                 f"{place}: {match['file']} is listed as identity {match['pid']}: download the list again, or rename "
                 "the image"
             )
-        paths.append(f"{folder}/{match['path']}")
+        if match["path"] in line_of:
+            raise DataError(f"{place}: {match['path']} is in line {line_of[match['path']]} already: keep one")
+        line_of[match["path"]] = number
         labels.append((int(match["pid"]), int(labelled["camid"])))
+    paths = tuple(f"{folder}/{path}" for path in line_of)
     if not paths:
         raise DataError(f"{source / name} lists no images: download it again")
     missing = [path for path in paths if not (source / path).is_file()]
@@ -71,7 +81,7 @@ def _read_list(source: Path, name: str, folder: str, manifest: Manifest) -> Reco
         raise DataError(f"{source} lacks images that {name} lists: {some_of(missing)}: unpack {manifest.title} again")
     labels_N2 = np.array(labels, np.int64)
     return Records(
-        paths=tuple(paths),
+        paths=paths,
         names=tuple(path.rpartition("/")[2] for path in paths),
         pids_N=labels_N2[:, 0],
         camids_N=labels_N2[:, 1],
