@@ -6,7 +6,7 @@ Shards are memory-mapped when first used, in each process anew: all workers of a
 Legend: N images of a split, B images of a batch, H × W stored pixels, A attributes, M people, J = 18 joints.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
@@ -165,22 +165,25 @@ class Dataset:
         """Whether images come with joints and ignore masks."""
         return self._manifest.max_people > 0
 
-    def __reduce__(self) -> tuple[Callable[..., "Dataset"], tuple[Path, str]]:
-        return _reopen, (self.path, self.digest)
+    def __reduce__(self) -> tuple[Callable[..., "Dataset"], tuple[Any, ...]]:
+        return _reopen, (self.path, self.digest, tuple(self.splits))
 
 
-def open_dataset(path: str | Path, *, verify: Literal[True, "sizes"] = True) -> Dataset:
+def open_dataset(
+    path: str | Path, *, verify: Literal[True, "sizes"] = True, splits: Collection[str] | None = None
+) -> Dataset:
     """Open a prepared dataset.
 
     Args:
         path: folder of the store.
         verify: read every shard and compare its checksum, or compare `sizes` alone, which costs nothing.
+        splits: open these alone and leave the files of all others untouched; none = all.
 
     Raises:
         DataError: there is no store, it was written by a newer version, or a shard is missing or damaged.
     """
     folder = Path(path).absolute()
-    manifest = read_manifest(folder)
+    manifest = read_manifest(folder).only(splits)
     for stored in manifest.splits.values():
         for shard in stored.shards:
             file = folder / shard.file
@@ -194,8 +197,8 @@ def open_dataset(path: str | Path, *, verify: Literal[True, "sizes"] = True) -> 
     return Dataset(folder, manifest)
 
 
-def _reopen(path: Path, digest: str) -> Dataset:
-    dataset = open_dataset(path, verify="sizes")
+def _reopen(path: Path, digest: str, splits: tuple[str, ...]) -> Dataset:
+    dataset = open_dataset(path, verify="sizes", splits=splits)
     if dataset.digest != digest:
         raise DataError(f"{path} was replaced by another dataset while it was in use: start the run again")
     return dataset

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
 from filelock import FileLock
@@ -44,6 +44,7 @@ def prepare(
     encoding: Encoding = "raw",
     map_tasks: MapTasks = map_in_process,
     progress: Progress | None = None,
+    splits: Collection[str] | None = None,
 ) -> Dataset:
     """Prepare a dataset, or open it when `destination` already holds the result.
 
@@ -55,6 +56,7 @@ def prepare(
         encoding: `raw` pixels or `compressed` JPEG and PNG.
         map_tasks: how the tasks are spread.
         progress: called after every part.
+        splits: of a store that is there already, open these alone; none = all.
 
     Raises:
         DataError: the source is incomplete, unreadable or contradicts itself, and nothing is left in `destination`; or
@@ -75,7 +77,7 @@ def prepare(
             _write_parts(parts, source, destination, map_tasks, progress)
             stored = _merge_parts(parts, splits, destination, map_tasks)
             _finish(destination, _store_manifest(manifest, source, plan, encoding, image_size, splits, stored))
-        return _open(destination, plan)
+        return _open(destination, plan, splits)
 
 
 def plan_digest(
@@ -218,8 +220,8 @@ def _finish(destination: Path, manifest: StoreManifest) -> None:
     temporary.replace(destination / MANIFEST)
 
 
-def _open(destination: Path, plan: str) -> Dataset:
-    dataset = open_dataset(destination, verify="sizes")
+def _open(destination: Path, plan: str, splits: Collection[str] | None) -> Dataset:
+    dataset = open_dataset(destination, verify="sizes", splits=splits)
     if dataset.plan != plan:
         raise DataError(
             f"{destination} holds {dataset.name} prepared from other files or with other settings: delete the folder "

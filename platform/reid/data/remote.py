@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,12 +15,13 @@ from reid.data.store import MANIFEST, Shard, StoreManifest, parse_manifest
 CHUNK = 8 * 2**20
 
 
-def local_copy(uri: str | Path, cache_root: str | Path) -> Path:
+def local_copy(uri: str | Path, cache_root: str | Path, splits: Collection[str] | None = None) -> Path:
     """The folder of a store on this machine; a remote one is copied, once for all processes of the node.
 
     Args:
         uri: a local folder, which is returned as it is, or a pyarrow.fs URI such as `s3://bucket/reid/market`.
         cache_root: node-local folder for copies; each is named by the digest of its contents.
+        splits: copy the shards of these alone; none = all.
 
     Raises:
         DataError: the store cannot be reached, is damaged, or changed on the way.
@@ -33,11 +35,11 @@ def local_copy(uri: str | Path, cache_root: str | Path) -> Path:
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{uri} holds no prepared dataset that can be read, check the address: {error}") from error
     manifest = parse_manifest(text, str(uri))
-    target = Path(cache_root) / manifest.digest
+    target = Path(cache_root) / "-".join((manifest.digest, *sorted(splits or ())))
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{target}.lock"):
         if not (target / MANIFEST).exists():
-            _copy(system, root, str(uri), manifest, text, target)
+            _copy(system, root, str(uri), manifest.only(splits), text, target)
     return target
 
 

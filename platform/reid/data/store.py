@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -61,6 +62,12 @@ class StoreManifest(Section):
     attributes: tuple[Attribute, ...]
     attribute_protocol: AttributeProtocol = "labelled"
     splits: dict[str, StoredSplit] = Field(min_length=1)
+
+    def only(self, splits: Collection[str] | None) -> Self:
+        """The manifest as if it had no more than these splits; none = all. The digest stays that of the whole."""
+        if splits is None:
+            return self
+        return self.model_copy(update={"splits": {name: self.splits[name] for name in self.splits if name in splits}})
 
 
 def content_digest(fields: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ class Stream(IntEnum):
     SHUFFLE = 1
     BALANCED = 2
     AUGMENT = 3
+    HOLD_OUT = 4
 
 
 def generator(stream: Stream, *position: int) -> np.random.Generator:

@@ -50,8 +50,13 @@ def prepare_all(config: RunConfig) -> PreparedData:
     return prepare_data(config, storage, {phase.stage for phase in config.phases.values()})
 
 
-def prepare_data(config: RunConfig, storage: Storage, stages: Collection[str]) -> PreparedData:
+def prepare_data(
+    config: RunConfig, storage: Storage, stages: Collection[str], splits: Collection[str] | None = None
+) -> PreparedData:
     """Prepare everything that the given stages read; what was prepared before is opened and verified.
+
+    Args:
+        splits: of the person images, if prepared before, open these alone; none = all.
 
     Raises:
         DataError: a source is missing or wrong.
@@ -59,7 +64,7 @@ def prepare_data(config: RunConfig, storage: Storage, stages: Collection[str]) -
     map_tasks = _map_tasks(config, storage)
     needs_pose = "pose" in stages
     reid_source, pose_source = _sources(config, storage, needs_pose, map_tasks)
-    reid = _store(config, storage, config.data.name, reid_source, map_tasks)
+    reid = _store(config, storage, config.data.name, reid_source, map_tasks, splits)
     pose_name = POSE_DATASETS[config.data.pose_images]
     pose = _store(config, storage, pose_name, pose_source, map_tasks) if pose_source is not None else None
     return PreparedData(reid=reid, pose=pose)
@@ -88,7 +93,14 @@ def _sources(config: RunConfig, storage: Storage, needs_pose: bool, map_tasks: M
     return root / "market1501", root / "coco" if needs_pose else None
 
 
-def _store(config: RunConfig, storage: Storage, name: str, source: Path, map_tasks: MapTasks) -> str:
+def _store(
+    config: RunConfig,
+    storage: Storage,
+    name: str,
+    source: Path,
+    map_tasks: MapTasks,
+    splits: Collection[str] | None = None,
+) -> str:
     data = config.data
     plan = plan_digest(name, source, height=data.height, width=data.width, encoding=data.encoding)
     folder = f"{name}-{plan[:12]}"
@@ -103,8 +115,9 @@ def _store(config: RunConfig, storage: Storage, name: str, source: Path, map_tas
             encoding=data.encoding,
             map_tasks=map_tasks,
             progress=progress,
+            splits=splits,
         )
-    dataset = open_dataset(local)
+    dataset = open_dataset(local, splits=splits)
     print(f"prepared {_counts(dataset)} in {local}", flush=True)
     if storage.is_local:
         return str(local)

@@ -21,6 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from reid.config import PhaseConfig, RunConfig
 from reid.data import Dataset, PoseBatches, ReIDBatches, balanced_batches, rank_slice, shuffled_batches
+from reid.data.held_out import HoldOut, hold_out
 from reid.evaluation import Evaluation
 from reid.losses import OBJECTIVES
 from reid.models import FGSAM, carry_over
@@ -51,10 +52,18 @@ class PhaseJob:
     """The Arrow store it trains on: a local path or a pyarrow.fs URI."""
     start_from: tuple[str, ...]
     """Last checkpoints of the phases before it, oldest first."""
+    hold_out: HoldOut | None = None
+    """Train identities to score on in place of query and gallery, which then stay closed; none = score on those."""
 
     @property
     def settings(self) -> PhaseConfig:
         return self.config.phases[self.phase]
+
+    def open(self) -> Dataset:
+        """The dataset it trains and is scored on."""
+        if self.hold_out is None:
+            return open_store(self.store, self.config.storage)
+        return hold_out(open_store(self.store, self.config.storage, splits=("train",)), self.hold_out)
 
 
 def run_phase(job: PhaseJob, *, device: torch.device, report: Report, resume_from: str | None = None) -> None:
@@ -74,7 +83,7 @@ def run_phase(job: PhaseJob, *, device: torch.device, report: Report, resume_fro
     dtype = resolve_precision(config, device)
     if config.model.batch_norm == "synchronised" and device.type != "cuda":
         raise ValueError("model.batch_norm: synchronised needs GPUs; set it to local or frozen")
-    dataset = open_store(job.store, config.storage)
+    dataset = job.open()
     source = PoseBatches if settings.stage == "pose" else ReIDBatches
     batches = source(dataset, "train", config.data, device=device, channels_last=config.channels_last)
     rows_R = [rank_slice(settings.batch_size, r, world, settings.images_per_identity or 1) for r in range(world)]

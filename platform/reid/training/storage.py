@@ -1,6 +1,7 @@
 """Where everything lies that a run writes: under one root, a local folder or a pyarrow.fs URI."""
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 import pyarrow.fs
@@ -75,11 +76,13 @@ class Storage:
         return filesystem, path
 
 
-def open_store(place: str, storage: str) -> Dataset:
+def open_store(place: str, storage: str, splits: Collection[str] | None = None) -> Dataset:
     """Open an Arrow store; a remote one through this node's cache.
 
     Args:
         place: the store's folder or URI.
         storage: root of the run's storage.
+        splits: open these alone and touch no file of the others; none = all.
     """
-    return open_dataset(local_copy(place, Storage(storage).scratch / "cache"), verify="sizes")
+    cache = Storage(storage).scratch / "cache"
+    return open_dataset(local_copy(place, cache, splits), verify="sizes", splits=splits)
