@@ -1,11 +1,18 @@
+import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
-from reid.config import JOINTS, LIMBS
+from reid.config import JOINTS, LIMBS, LossConfig
+from reid.config.schema import DataConfig
+from reid.data import PoseBatch, PoseBatches, prepare
 from reid.losses import OneRank, masked_squared_error, pose_targets
+from reid.losses.objectives import pose_objective
+from reid.models import Output, PoseMaps
 
 HEIGHT, WIDTH = 7, 5
 
@@ -62,6 +69,102 @@ def test_targets_equal_the_loops(sigma: float, reach: float) -> None:
                 torch.testing.assert_close(maps.confidence_BJhw[image, :, y, x], expected)
                 fields = [component for limb in LIMBS for component in _affinity_at(people, limb, x, y, reach)]
                 torch.testing.assert_close(maps.affinity_BLhw[image, :, y, x], torch.tensor(fields).double())
+
+
+SOURCE = (200, 300)
+"""Height and width of a photograph; in 128 × 64 pixels it lies between bars of 128 × 64 / 300 · 200 pixels."""
+SCALE, BAR = 64 / 300, 200
+OTHERS = {"no joints": [270.0, 140.0, 25.0, 50.0], "the ninth": [5.0, 3.0, 20.0, 33.0], "a crowd": [120, 2, 60, 20]}
+"""Boxes of people to be ignored; no edge lies near one of a map's cells, which are 37.5 source pixels wide."""
+
+
+def _photograph(folder: Path) -> list[list[list[float]]]:
+    """One COCO image of eight people with joints and of `OTHERS`; returns the eight's joints in pixels of the image."""
+    generator = torch.Generator().manual_seed(1)
+    names = [joint for joint in JOINTS if joint != "neck"]
+    people, annotations = [], []
+    for number in range(9):
+        box = OTHERS["the ninth"] if number == 8 else [20.0 * number, 20.0, 60.0, 170.0 - 5 * number]
+        xy = torch.rand(17, 2, generator=generator) * torch.tensor(box[2:]) + torch.tensor(box[:2])
+        visible = (torch.rand(17, 1, generator=generator) > 0.3) * 2
+        keypoints = torch.cat((xy * (visible > 0), visible), dim=1).tolist()
+        annotations.append({"bbox": box, "num_keypoints": sum(v > 0 for *_, v in keypoints), "keypoints": keypoints})
+        joints = dict(zip(names, keypoints, strict=True))
+        left, right = joints["left_shoulder"], joints["right_shoulder"]
+        joints["neck"] = [(left[0] + right[0]) / 2, (left[1] + right[1]) / 2, min(left[2], right[2])]
+        people.append([joints[joint] for joint in JOINTS])
+    for kind in ("no joints", "a crowd"):
+        annotations.append({"bbox": OTHERS[kind], "num_keypoints": 0, "keypoints": [[0, 0, 0]] * 17})
+    for number, annotation in enumerate(annotations):
+        x, y, width, height = annotation["bbox"]
+        annotation |= {"id": number, "image_id": 1, "category_id": 1, "iscrowd": int(annotation["bbox"][3] == 20)}
+        annotation["keypoints"] = [value for joint in annotation["keypoints"] for value in joint]
+        annotation["segmentation"] = [[x, y, x + width, y, x + width, y + height, x, y + height]]
+    (folder / "annotations").mkdir(parents=True)
+    for split in ("train2017", "val2017"):
+        (folder / split).mkdir()
+        Image.new("RGB", SOURCE[::-1], "grey").save(folder / split / "1.jpg")
+        content = {
+            "images": [{"id": 1, "file_name": "1.jpg", "height": SOURCE[0], "width": SOURCE[1]}],
+            "annotations": annotations,
+            "categories": [{"id": 1, "name": "person", "keypoints": names, "skeleton": []}],
+        }
+        (folder / "annotations" / f"person_keypoints_{split}.json").write_text(json.dumps(content))
+    return people[:8]
+
+
+@pytest.fixture(scope="module")
+def photograph(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[list[list[float]]], PoseBatch]:
+    """The joints of eight people in pixels of the model's input, and the batch that was read, prepared and loaded."""
+    folder = tmp_path_factory.mktemp("photograph")
+    people = _photograph(folder / "coco")
+    dataset = prepare("coco_whole", folder / "coco", folder / "store", height=128, width=64)
+    batch = PoseBatches(dataset, "val", DataConfig(height=128, width=64), device="cpu").validation([0])
+    fitted = [[[(x + 0.5) * SCALE - 0.5, (y + 0.5 + BAR) * SCALE - 0.5, v] for x, y, v in joints] for joints in people]
+    return fitted, batch
+
+
+def test_targets_of_a_whole_image_equal_the_loops_over_its_annotation(
+    photograph: tuple[list[list[list[float]]], PoseBatch],
+) -> None:
+    people, batch = photograph
+    maps = pose_targets(batch.keypoints_BMJ3, 16, 8)
+    several = 0
+    for y in range(16):
+        for x in range(8):
+            joints = [_confidence_at(people, joint, x, y, sigma=0.875) for joint in range(18)]
+            expected = torch.tensor([*joints, 1 - max(joints)])
+            torch.testing.assert_close(maps.confidence_BJhw[0, :, y, x], expected, rtol=0, atol=1e-4)
+            fields = [component for limb in LIMBS for component in _affinity_at(people, limb, x, y, reach=1.0)]
+            torch.testing.assert_close(maps.affinity_BLhw[0, :, y, x], torch.tensor(fields), rtol=0, atol=1e-4)
+            alone = [[_affinity_at([person], LIMBS[6], x, y, reach=1.0)] for person in people]
+            several += sum(field != [(0, 0)] for field in alone) > 1
+    assert several > 0, "limbs of different people meet"
+
+
+def test_people_of_a_whole_image_who_are_not_annotated_teach_nothing(
+    photograph: tuple[list[list[list[float]]], PoseBatch],
+) -> None:
+    _, batch = photograph
+    for y in range(16):
+        for x in range(8):
+            left, top = 8 * x / SCALE, 8 * y / SCALE - BAR
+            touches = [
+                box[0] < left + 8 / SCALE
+                and box[1] < top + 8 / SCALE
+                and box[0] + box[2] > left
+                and box[1] + box[3] > top
+                for box in OTHERS.values()
+            ]
+            assert batch.ignore_BHW[0, y, x] == any(touches), (x, y)
+    target = pose_targets(batch.keypoints_BMJ3, 16, 8)
+    ignored_B1HW = batch.ignore_BHW[:, None]
+    for wrong_B1HW, costs in ((ignored_B1HW, False), (~ignored_B1HW, True)):
+        seen = PoseMaps(
+            confidence_BJhw=target.confidence_BJhw + wrong_B1HW, affinity_BLhw=target.affinity_BLhw - 3.0 * wrong_B1HW
+        )
+        terms = pose_objective(Output(pose=(seen,)), batch, LossConfig(), OneRank())
+        assert [term.item() > 0 for term in terms.values()] == [costs, costs]
 
 
 def test_a_joint_at_a_cells_centre_peaks_there() -> None:
