@@ -97,7 +97,7 @@ class EpochRecorder:
         metrics = state.history[-1].metrics
         scores = "".join(f", {name} {metrics[key]:.1%}" for key, name in HEADLINES.items() if key in metrics)
         print(
-            f"{state.phase}: epoch {state.epoch}/{state.config.phases[state.phase].epochs}, "
+            f"{self.record.name}: epoch {state.epoch}/{state.config.phases[state.phase].epochs}, "
             f"loss {metrics['train/total']:.3f}, {metrics['train/images_per_second']:.0f} images/s{scores}",
             flush=True,
         )

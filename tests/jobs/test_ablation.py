@@ -1,0 +1,78 @@
+"""A whole ablation in this process: stopped in the middle, given again, and what it leaves."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+
+from reid.config import RunConfig, load_config
+from reid.jobs.ablation import run_ablation
+from reid.search.ablation import ROWS
+from reid.training import loop
+
+TRAININGS = 12
+SETTINGS = ("data.height=32", "data.width=16", "scaling.num_workers=0", "precision=fp32", "ablation.seeds=1")
+EPOCHS = tuple(f"phases.{phase}.epochs=1" for phase in ("pose", "baseline", "intermediate", "final"))
+
+
+def config(*overrides: str) -> RunConfig:
+    return load_config(preset="smoke", overrides=[*SETTINGS, *EPOCHS, *overrides])
+
+
+def test_stopped_and_given_again(storage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: Counter[str] = Counter()
+    train_step = loop.train_step
+
+    def counted(*args: Any, place: str, **kwargs: Any) -> Any:
+        steps[place.partition(",")[0]] += 1
+        if steps["phase final"] == 3 and steps["power cuts"] == 0:
+            steps["power cuts"] += 1
+            raise RuntimeError("the power went")
+        return train_step(*args, place=place, **kwargs)
+
+    monkeypatch.setattr(loop, "train_step", counted)
+    with pytest.raises(RuntimeError, match="the power went"):
+        run_ablation(config())
+    before = steps["phase pose"]
+    assert before > 0
+    table = run_ablation(config())
+
+    assert all(len(seeds) == 1 for seeds in table.scores.values())
+    assert table.scores.keys() == {row.slug for row in ROWS}
+    browser = MlflowClient(tracking_uri=f"sqlite:///{storage}/mlflow.db")
+    (experiment,) = [e.experiment_id for e in browser.search_experiments() if e.name == "reid"]
+    found = browser.search_runs([experiment], max_results=100)
+    (parent,) = [run for run in found if run.data.tags.get("reid.kind") == "ablation"]
+    children = [run for run in found if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    assert len(children) == len({run.info.run_name for run in children}) == TRAININGS
+    assert {run.info.status for run in found} == {"FINISHED"}
+    assert parent.data.metrics["full/mAP"] == table.scores["full"][0]["mAP"]
+    assert [file.path for file in browser.list_artifacts(parent.info.run_id)] == ["ablation.md"]
+    final = next(run for run in children if run.info.run_name == "seed0-final")
+    assert final.data.metrics["eval/mAP"] == table.scores["full"][0]["mAP"]
+
+    runs = [folder for folder in (storage / "runs").iterdir() if folder.is_dir()]
+    assert [folder.name.startswith("fgsam-ablation-") for folder in runs] == [True]
+    assert steps["phase pose"] == 2 * before, "with and without parse blocks, neither trained again"
+
+
+def test_a_training_that_stops_leaves_the_others(storage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from reid.losses import OBJECTIVES
+
+    final = OBJECTIVES["final"]
+
+    def diverging(output: Any, batch: Any, settings: Any, ranks: Any) -> Any:
+        terms = final(output, batch, settings, ranks)
+        factor = float("inf") if settings.mining == "batch_hard" else 1.0
+        return {name: factor * term for name, term in terms.items()}
+
+    monkeypatch.setitem(OBJECTIVES, "final", diverging)
+    with pytest.raises(
+        RuntimeError, match=r"not complete, 1 trainings stopped:\n  seed0-final-batch-hard: .*not finite"
+    ):
+        run_ablation(config())
+    (table,) = storage.glob("runs/*/ablation.md")
+    lines = table.read_text().splitlines()
+    assert ["–" in line for line in lines[2:]] == [False] * 6 + [True]
