@@ -24,10 +24,10 @@ from reid.evaluation import (
     score_queries,
     summarise,
 )
-from reid.evaluation.pictures import cmc_picture
 from reid.models import FGSAM
 from reid.training.checkpoint import CheckpointError, load_model
 from reid.training.distributed import gather_rows, rank_and_world
+from reid.training.illustrations import illustrate
 from reid.training.precision import autocast, resolve_precision
 from reid.training.storage import open_store
 
@@ -40,8 +40,8 @@ def score(model: FGSAM, dataset: Dataset, config: RunConfig, device: torch.devic
     Returns:
         `eval/rank1`, `eval/rank5`, `eval/rank10`, `eval/mAP`, `eval/mINP`, with `rerank` the same under
         `eval/reranked/`, and `eval/attributes/<name>` of each attribute that the model predicts, over the gallery's
-        people by the dataset's own protocol, with what that protocol adds (`eval/attributes/mA`). On rank 0 with the
-        pictures `cmc.png`.
+        people by the dataset's own protocol, with what that protocol adds (`eval/attributes/mA`). On rank 0, and there
+        alone, the pictures of `illustrate`.
     """
     query, gallery = dataset.splits["query"], dataset.splits["gallery"]
     query_QD, _ = describe(model, dataset, "query", config, device, dtype)
@@ -63,14 +63,14 @@ def score(model: FGSAM, dataset: Dataset, config: RunConfig, device: torch.devic
     whole = QueryScores(
         **{field.name: gather_rows(getattr(scores, field.name), rows_R) for field in dataclasses.fields(scores)}
     )
-    curves = {"plain": summarise(whole)}
-    metrics = retrieval_metrics(curves["plain"])
+    results = {"plain": summarise(whole)}
+    metrics = retrieval_metrics(results["plain"])
     if config.evaluation.rerank:
         labels = (query.pids_N, gallery.pids_N, query.camids_N, gallery.camids_N)
         distances_QG = k_reciprocal_distances(query_QD, gallery_GD)
         reranked = score_distances(distances_QG, *labels, average_precision=config.evaluation.average_precision)
-        curves["re-ranked"] = summarise(reranked)
-        metrics |= retrieval_metrics(curves["re-ranked"], prefix="eval/reranked")
+        results["re-ranked"] = summarise(reranked)
+        metrics |= retrieval_metrics(results["re-ranked"], prefix="eval/reranked")
     if classes:
         people = torch.from_numpy(gallery.pids_N > 0)
         names = list(classes)
@@ -81,7 +81,11 @@ def score(model: FGSAM, dataset: Dataset, config: RunConfig, device: torch.devic
             predictions_NA[people], labels_NA[people], names, protocol=dataset.attribute_protocol
         )
         metrics |= {f"eval/attributes/{name}": value for name, value in scored.items()}
-    pictures = {"cmc.png": cmc_picture(curves)} if rank == 0 else {}
+    if rank > 0:
+        return Evaluation(metrics=metrics)
+    pictures = illustrate(
+        model, dataset, config, device, dtype, query_QD=query_QD, gallery_GD=gallery_GD, results=results
+    )
     return Evaluation(metrics=metrics, pictures=pictures)
 
 
