@@ -16,6 +16,7 @@ from reid.config.schema import (
     ScalingConfig,
     TrackingConfig,
 )
+from reid.config.search import SearchConfig
 
 __all__ = [
     "JOINTS",
@@ -36,6 +37,7 @@ __all__ = [
     "PoseNetConfig",
     "RunConfig",
     "ScalingConfig",
+    "SearchConfig",
     "TrackingConfig",
     "flatten",
     "load_config",

@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from reid.config.body import LAYOUTS, Layout
+from reid.config.search import SearchConfig
 from reid.config.secrets import without_passwords
 from reid.config.section import Section
 
@@ -264,6 +265,7 @@ class RunConfig(Section):
     scaling: ScalingConfig = ScalingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     ablation: AblationConfig = AblationConfig()
+    search: SearchConfig = SearchConfig()
     tracking: TrackingConfig = TrackingConfig()
 
     @field_validator("phases", mode="before")
