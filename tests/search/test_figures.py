@@ -3,6 +3,7 @@
 import logging
 import math
 import random
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from typing import Any
 
@@ -32,18 +33,21 @@ SPACE: dict[str, BaseDistribution] = {
 }
 
 
+Trials = Sequence[tuple[Mapping[str, Any], Any]]
+"""Parameters and what they reached: a value of each objective, or the state of a trial without."""
+
+
 def study_of(
-    trials: list[tuple[dict[str, Any], tuple[float, ...] | TrialState]],
+    trials: Trials,
     *directions: str,
     pruned: frozenset[int] = frozenset(),
 ) -> optuna.Study:
-    """A study of parameters and what they reached, in order; a state in place of values makes a trial without."""
     study = optuna.create_study(directions=list(directions or ("maximize",)))
     for number, (params, reached) in enumerate(trials):
         state = TrialState.PRUNED if number in pruned else TrialState.COMPLETE
         study.add_trial(
             create_trial(
-                params=params,
+                params=dict(params),
                 distributions={path: SPACE[path] for path in params},
                 state=reached if isinstance(reached, TrialState) else state,
                 values=None if isinstance(reached, TrialState) else list(reached),
@@ -67,7 +71,7 @@ def drawn(rng: random.Random) -> dict[str, Any]:
 def a_sweep(trials: int = 24, *directions: str) -> tuple[optuna.Study, dict[int, int]]:
     """The paper's values, then random ones; γ near 2 is best, every fifth fails, every third is stopped."""
     rng = random.Random(0)
-    content: list[tuple[dict[str, Any], tuple[float, ...] | TrialState]] = []
+    content: list[tuple[dict[str, Any], Any]] = []
     trained = {}
     for number in range(trials):
         params = drawn(rng)
@@ -213,7 +217,7 @@ def test_three_objectives_give_two_panels() -> None:
     pictures = figures.draw_figures(study, metric_names=names, paper=PAPER, trained={}, epochs=EPOCHS)
     assert set(pictures) == set(figures.FIGURES)
     figure = figures.draw_pareto(outcomes_of(study, {}, *names))
-    assert [axes.get_xlabel() for axes in figure.axes] == ["descriptor size", "images/s"]
+    assert [axes.get_xlabel() for axes in figure.axes] == ["dimensions", "images/s"]
 
 
 def test_parallel_coordinates_hold_every_trial_at_its_value() -> None:

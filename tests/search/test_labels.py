@@ -48,7 +48,7 @@ def test_values(value: Any, text: str) -> None:
     [
         ("mAP", 0.6123, "mAP", "61.2%"),
         ("eval/mAP", 1.0, "mAP", "100.0%"),
-        ("descriptor_dim", 2048.0, "descriptor size", "2048"),
+        ("descriptor_dim", 2048.0, "dimensions", "2048"),
         ("images_per_second", 33.3333, "images/s", "33.3"),
     ],
 )

@@ -6,7 +6,7 @@ from typing import Any
 SYMBOLS = {"loss.alpha": "α", "loss.beta": "β", "loss.gamma": "γ"}
 """The paper's names."""
 
-METRICS = {"descriptor_dim": "descriptor size", "images_per_second": "images/s"}
+METRICS = {"descriptor_dim": "dimensions", "images_per_second": "images/s"}
 """Objectives that read better by another name than their own."""
 
 FRACTIONS = {"mAP", "mINP", "rank1", "rank5", "rank10"}
