@@ -53,7 +53,9 @@ def by_loops(
                         8 * cell - 0.5 <= max(values) + torso / 2 and 8 * cell + 7.5 >= min(values) - torso / 2
                         for cell, values in ((x, xs), (y, ys))
                     )
-                    if touched and (best is None or maps[image][joint][y][x] > maps[image][joint][best[1]][best[0]]):
+                    if not touched or (someone_nearer(people[image], joint, x, y) and not holds(subject[joint], x, y)):
+                        continue
+                    if best is None or (maps[image][joint][y][x] > maps[image][joint][best[1]][best[0]]):
                         best = (x, y)
             assert best is not None
             x, y = best
@@ -65,6 +67,16 @@ def by_loops(
             counted[-1][joint] = True
             correct[-1][joint] = math.hypot(found_x - true_x, found_y - true_y) <= 0.2 * torso
     return correct, counted, places
+
+
+def someone_nearer(people: list[list[list[float]]], joint: int, x: int, y: int) -> bool:
+    centre = (8 * x + 3.5, 8 * y + 3.5)
+    ways = [math.dist(person[joint][:2], centre) for person in people if person[joint][2]]
+    return min(ways) < math.dist(people[0][joint][:2], centre)
+
+
+def holds(joint: list[float], x: int, y: int) -> bool:
+    return abs(joint[0] - 8 * x - 3.5) <= 4 and abs(joint[1] - 8 * y - 3.5) <= 4
 
 
 def top_of_parabola(values: list[float], at: int) -> float:
@@ -105,8 +117,8 @@ def test_perfect_maps_are_all_correct() -> None:
 def test_a_peak_is_found_between_the_cells(x: float, y: float) -> None:
     person = torch.zeros(1, 18, 3)
     person[0, 4] = torch.tensor([x, y, 2])
-    everywhere = torch.tensor([[0.0, 0.0]]), torch.tensor([[63.0, 127.0]])
-    found = locate_joints(maps_of(person), *everywhere)[0, 4]
+    everywhere = torch.ones(1, 1, HEIGHT, WIDTH, dtype=torch.bool)
+    found = locate_joints(maps_of(person), everywhere)[0, 4]
     assert found.tolist() == pytest.approx([x, y], abs=1.05), "an eighth of a cell: the peak is no parabola"
 
 
@@ -136,6 +148,21 @@ def test_only_the_subject_s_joints_are_sought_and_only_near_it() -> None:
         maps[0, joint, :, :16] = 0
     missed = (~judge_joints(maps, wide[None]).correct_BJ[0]).nonzero().flatten().tolist()
     assert missed == [NECK, RIGHT_WRIST]
+
+
+@pytest.mark.parametrize("way", [(16, 0), (0, -16), (14, 10)])
+def test_people_who_stand_together_are_told_apart(way: tuple[float, float]) -> None:
+    people = torch.stack([upright(30, 40), upright(30 + way[0], 40 + way[1])])
+    maps = pose_targets(people[None], 32, 16).confidence_BJhw
+    for subject_first in (people, people.flip(0)):
+        assert judge_joints(maps, subject_first[None]).correct_BJ.all()
+
+
+def test_two_joints_at_the_edge_within_one_cell_are_still_sought() -> None:
+    people = torch.stack([upright(), upright()])
+    people[:, RIGHT_WRIST, 0] = torch.tensor([0.0, 2.0])  # every cell's centre is nearer to the other's
+    judged = judge_joints(maps_of(people), people[None])
+    assert judged.found_BJ2[0, RIGHT_WRIST].tolist() == pytest.approx([3.5, 60.0], abs=1.05)
 
 
 @pytest.mark.parametrize("unlabelled", [("left_shoulder",), ("right_hip",), ("left_hip",)])

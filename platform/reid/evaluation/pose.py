@@ -39,40 +39,35 @@ class JudgedJoints:
 def judge_joints(confidence_BKhw: Tensor, keypoints_BMJ3: Tensor) -> JudgedJoints:
     """Compare the maxima of confidence maps with the joints of the subject, row 0 of the people.
 
-    As others may be seen too, and a map knows no persons, a maximum is sought in the cells that touch the box around
-    the subject's labelled joints, widened by half a torso diameter on each side. Occluded joints count as others do.
-    A subject without a labelled diagonal from shoulder to hip has no scale and is not counted; of two, the longer
-    counts, as perspective shortens.
+    Maps show everyone's joints and do not say whose they are. So a joint is sought near the subject, in the cells that
+    touch the box around its labelled joints widened by half a torso diameter on each side, and there in those that are
+    nearer to it than to the same joint of anyone else. Occluded joints count as others do. A subject without a labelled
+    diagonal from shoulder to hip has no scale and is not counted; of two, the longer counts, as perspective shortens.
 
     Args:
-        confidence_BKhw: maps of the joints, whatever follows them is not used.
-        keypoints_BMJ3: (x, y, visibility) in input pixels, pixel centres at whole numbers.
+        confidence_BKhw: maps of the joints; whatever follows them is not used.
+        keypoints_BMJ3: (x, y, visibility) in input pixels, pixel centres at whole numbers; M is 1 at least.
     """
     subject_BJ2, labelled_BJ = keypoints_BMJ3[:, 0, :, :2], keypoints_BMJ3[:, 0, :, 2] > 0
     torso_B1 = _torso_diameters(subject_BJ2, labelled_BJ)[:, None]
-    low_B2 = subject_BJ2.masked_fill(~labelled_BJ[..., None], torch.inf).amin(dim=1) - REACH * torso_B1
-    high_B2 = subject_BJ2.masked_fill(~labelled_BJ[..., None], -torch.inf).amax(dim=1) + REACH * torso_B1
-    found_BJ2 = locate_joints(confidence_BKhw[:, : len(JOINTS)], low_B2, high_B2)
+    y_h, x_w = (_centres(cells, keypoints_BMJ3.device) for cells in confidence_BKhw.shape[-2:])
+    near_B1hw = _near_subject(subject_BJ2, labelled_BJ, REACH * torso_B1, y_h, x_w)[:, None]
+    searched_BJhw = near_B1hw & _nearest_to_subject(keypoints_BMJ3, y_h, x_w)
+    found_BJ2 = locate_joints(confidence_BKhw[:, : len(JOINTS)], searched_BJhw)
     counted_BJ = labelled_BJ & (torso_B1 > 0)
-    near_BJ = torch.linalg.vector_norm(found_BJ2 - subject_BJ2, dim=-1) <= THRESHOLD * torso_B1
-    return JudgedJoints(found_BJ2=found_BJ2, counted_BJ=counted_BJ, correct_BJ=counted_BJ & near_BJ)
+    is_close_BJ = torch.linalg.vector_norm(found_BJ2 - subject_BJ2, dim=-1) <= THRESHOLD * torso_B1
+    return JudgedJoints(found_BJ2=found_BJ2, counted_BJ=counted_BJ, correct_BJ=counted_BJ & is_close_BJ)
 
 
-def locate_joints(confidence_BJhw: Tensor, low_B2: Tensor, high_B2: Tensor) -> Tensor:
-    """Maximum of every map within a box, in input pixels (B, J, 2).
+def locate_joints(confidence_BJhw: Tensor, searched_BJhw: Tensor) -> Tensor:
+    """Maximum of every map among the searched cells, in input pixels (B, J, 2).
 
     Between the cells it is the top of the parabola through the highest cell and its two neighbours, along x and along
     y; at the edge of the map, the cell's centre. Of equal cells the first in reading order counts.
-
-    Args:
-        low_B2, high_B2: corners of the box in input pixels; every cell that it touches is searched.
     """
     maps_BJhw = confidence_BJhw.float()
     height, width = maps_BJhw.shape[-2:]
-    inside_Bh = _touched(height, low_B2[:, 1:], high_B2[:, 1:])
-    inside_Bw = _touched(width, low_B2[:, :1], high_B2[:, :1])
-    inside_B1hw = (inside_Bh[:, :, None] & inside_Bw[:, None, :])[:, None]
-    cells_BJ = maps_BJhw.masked_fill(~inside_B1hw, -torch.inf).flatten(2).argmax(dim=2)
+    cells_BJ = maps_BJhw.masked_fill(~searched_BJhw, -torch.inf).flatten(2).argmax(dim=2)
     rows_BJ, columns_BJ = cells_BJ // width, cells_BJ % width
     flat_BJn = maps_BJhw.flatten(2)
     x_BJ = columns_BJ + _beside_cell(flat_BJn, cells_BJ, 1, (columns_BJ > 0) & (columns_BJ < width - 1))
@@ -96,10 +91,29 @@ def _torso_diameters(joints_BJ2: Tensor, labelled_BJ: Tensor) -> Tensor:
     return diagonals_B2.masked_fill(~labelled_B2, 0).amax(dim=1)
 
 
-def _touched(cells: int, low_B1: Tensor, high_B1: Tensor) -> Tensor:
-    """bool (B, cells): along one axis, the cells that have a point between low and high."""
-    first_pixel = torch.arange(cells, device=low_B1.device) * POSE_STRIDE - 0.5
-    return (first_pixel <= high_B1) & (first_pixel + POSE_STRIDE >= low_B1)
+def _centres(cells: int, device: torch.device) -> Tensor:
+    """Where the cells' centres lie along an axis, input pixels."""
+    return (torch.arange(cells, device=device) + 0.5) * POSE_STRIDE - 0.5
+
+
+def _near_subject(subject_BJ2: Tensor, labelled_BJ: Tensor, reach_B1: Tensor, y_h: Tensor, x_w: Tensor) -> Tensor:
+    """bool (B, h, w): cells that touch the box around the labelled joints, widened by `reach_B1` pixels."""
+    reach_B1 = reach_B1 + POSE_STRIDE / 2
+    low_B2 = subject_BJ2.masked_fill(~labelled_BJ[..., None], torch.inf).amin(dim=1) - reach_B1
+    high_B2 = subject_BJ2.masked_fill(~labelled_BJ[..., None], -torch.inf).amax(dim=1) + reach_B1
+    columns_Bw = (x_w >= low_B2[:, :1]) & (x_w <= high_B2[:, :1])
+    rows_Bh = (y_h >= low_B2[:, 1:]) & (y_h <= high_B2[:, 1:])
+    return rows_Bh[:, :, None] & columns_Bw[:, None, :]
+
+
+def _nearest_to_subject(keypoints_BMJ3: Tensor, y_h: Tensor, x_w: Tensor) -> Tensor:
+    """bool (B, J, h, w): cells nearest to the subject's joint of all people's, and the one that holds it."""
+    dx_BMJw, dy_BMJh = x_w - keypoints_BMJ3[..., :1], y_h - keypoints_BMJ3[..., 1:2]
+    squares_BMJhw = dy_BMJh[..., :, None] ** 2 + dx_BMJw[..., None, :] ** 2
+    squares_BMJhw = squares_BMJhw.masked_fill(keypoints_BMJ3[..., 2, None, None] == 0, torch.inf)
+    half = POSE_STRIDE / 2
+    holds_BJhw = (dy_BMJh[:, 0, :, :, None].abs() <= half) & (dx_BMJw[:, 0, :, None, :].abs() <= half)
+    return holds_BJhw | (squares_BMJhw[:, 0] <= squares_BMJhw.amin(dim=1))
 
 
 def _beside_cell(flat_BJn: Tensor, cells_BJ: Tensor, step: int, has_neighbours_BJ: Tensor) -> Tensor:
