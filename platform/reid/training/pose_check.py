@@ -7,12 +7,17 @@ import numpy as np
 import torch
 
 from reid.config import JOINTS, RunConfig
-from reid.data import Dataset, PoseBatches
+from reid.data import Dataset, PoseBatch, PoseBatches
 from reid.evaluation import Evaluation
-from reid.evaluation.pose import judge_joints, pck_by_joint
-from reid.models import FGSAM
+from reid.evaluation.pose import JudgedJoints, judge_joints, pck_by_joint
+from reid.evaluation.pose_picture import pose_picture
+from reid.models import FGSAM, PoseMaps
 from reid.training.distributed import gather_rows, rank_and_world
 from reid.training.precision import autocast
+
+SPLIT = "val"
+SHOWN = 8
+"""Images in the picture, evenly spread over the split."""
 
 
 @torch.inference_mode()
@@ -22,21 +27,29 @@ def check_pose(
     """PCK@0.2 of the last stage's confidence maps on the `val` split, the model being in evaluation mode.
 
     Returns:
-        `eval/pck/<joint>` of every joint that is labelled, as fractions, and their mean `eval/pck`; equal on every
-        rank, and none at all where no torso is labelled (`judge_joints`).
+        `eval/pck/<joint>` of every joint that was counted, as fractions, and their mean `eval/pck`, equal on every
+        rank; none at all where no torso is labelled to measure by. On rank 0, the picture `pose_maps.png`.
     """
-    batches = PoseBatches(dataset, "val", config.data, device=device, channels_last=config.channels_last)
+    batches = PoseBatches(dataset, SPLIT, config.data, device=device, channels_last=config.channels_last)
+
+    def look(batch: PoseBatch) -> tuple[PoseMaps, JudgedJoints]:
+        with autocast(device, dtype):
+            maps = model(batch.images_BCHW).pose[-1]
+        return maps, judge_joints(maps.confidence_BJhw, batch.keypoints_BMJ3)
+
     rank, world = rank_and_world()
     own = np.array_split(np.arange(len(batches)), world)[rank]
     tally_2J = torch.zeros(2, len(JOINTS), dtype=torch.int64, device=device)
     for start in range(0, len(own), config.evaluation.batch_size):
-        batch = batches.validation(own[start : start + config.evaluation.batch_size])
-        with autocast(device, dtype):
-            maps = model(batch.images_BCHW).pose[-1]
-        judged = judge_joints(maps.confidence_BJhw, batch.keypoints_BMJ3)
+        _, judged = look(batches.validation(own[start : start + config.evaluation.batch_size]))
         tally_2J += torch.stack([judged.correct_BJ, judged.counted_BJ]).sum(dim=1)
     pck = pck_by_joint(*gather_rows(tally_2J[None], [1] * world).sum(dim=0))
     metrics = {f"eval/pck/{joint}": value for joint, value in pck.items()}
     if pck:
         metrics["eval/pck"] = sum(pck.values()) / len(pck)
-    return Evaluation(metrics=metrics)
+    if rank > 0:
+        return Evaluation(metrics=metrics)
+    shown = np.unique(np.linspace(0, len(batches) - 1, SHOWN).round().astype(np.int64))
+    batch = batches.validation(shown)
+    picture = pose_picture(dataset.splits[SPLIT].gather(shown), batch.keypoints_BMJ3, *look(batch))
+    return Evaluation(metrics=metrics, pictures={"pose_maps.png": picture})
