@@ -1,0 +1,288 @@
+"""The Optuna study of a sweep: the one place that knows its trials, and all that a killed driver leaves behind."""
+
+import json
+import math
+import sqlite3
+import statistics
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import optuna
+from optuna.exceptions import ExperimentalWarning, OptunaError
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from reid.config import ConfigError, RunConfig
+from reid.config.search import Objective
+from reid.config.secrets import without_passwords
+from reid.search.chosen import ChosenSpace
+from reid.search.spaces import searched_phase
+from reid.search.view import State
+from reid.training.checkpoint import EpochRecord
+from reid.training.loop import derive_seed
+
+DIRECTIONS: dict[Objective, str] = {"mAP": "maximize", "descriptor_dim": "minimize", "images_per_second": "maximize"}
+SCORE = "eval/mAP"
+"""What trials report after every epoch."""
+
+STATES: dict[TrialState, State] = {
+    TrialState.WAITING: "waiting",
+    TrialState.RUNNING: "running",
+    TrialState.COMPLETE: "finished",
+    TrialState.PRUNED: "stopped",
+    TrialState.FAIL: "failed",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """A trial as it stands."""
+
+    number: int
+    state: State
+    params: dict[str, Any]
+    """What the space drew, by name."""
+    settings: dict[str, Any]
+    """What follows from it, by dotted path."""
+    epochs: int = 0
+    """Epochs trained."""
+    values: dict[str, float] = field(default_factory=dict)
+    """The latest of each objective."""
+    history: tuple[EpochRecord, ...] = ()
+    """What its epochs measured; of trials that were over when this process began, the study does not know it."""
+    failure: str | None = None
+    ended: float | None = None
+    """Seconds since 1970."""
+
+
+Observer = Callable[[Trial], None]
+"""Told of every change of a trial; of its end before the study is, so nobody misses one that the study knows."""
+
+
+def open_study(address: str, name: str, objectives: Sequence[Objective]) -> optuna.Study:
+    """Open a study, or create it.
+
+    Args:
+        address: any SQLAlchemy address.
+
+    Raises:
+        ConfigError: it cannot be opened or written.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        url = make_url(address)
+        options = {"creator": partial(_connect_sqlite, url.database)} if url.get_backend_name() == "sqlite" else {}
+        study = optuna.create_study(
+            storage=optuna.storages.RDBStorage(address, engine_kwargs=options),
+            study_name=name,
+            directions=[DIRECTIONS[objective] for objective in objectives],
+            load_if_exists=True,
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            study.set_metric_names(list(objectives))
+    except (SQLAlchemyError, OptunaError, ImportError, OSError, ValueError) as error:
+        reason = without_passwords((str(error).splitlines() or [repr(error)])[0])
+        raise ConfigError(
+            f"search.study: {without_passwords(address)} cannot be opened and written ({reason}); give the SQLAlchemy "
+            "address of a database of yours, such as sqlite:////data/study.db"
+        ) from error
+    return study
+
+
+def _connect_sqlite(file: str) -> sqlite3.Connection:
+    """A connection whose commits do not wait for the disk: what is committed survives any process, if not the node."""
+    connection = sqlite3.connect(file, timeout=60, check_same_thread=False)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    return connection
+
+
+class Trials:
+    """Hands out trials, takes their reports, and decides which go on.
+
+    Every draw is a function of the seed, the trial's number and the trials before it, so a sweep that was killed and
+    goes on suggests what it would have suggested. A trial that a killed driver left unfinished is handed out again,
+    under its number and with its parameters.
+
+    Args:
+        config: the configuration that is searched around.
+        first: the parameters of the first trial, which is never stopped early: all others are compared with it.
+        observe: told of every change.
+    """
+
+    def __init__(
+        self,
+        study: optuna.Study,
+        space: ChosenSpace,
+        config: RunConfig,
+        *,
+        first: dict[str, Any],
+        observe: Observer = lambda _: None,
+    ) -> None:
+        self._study, self._space, self._config, self._observe = study, space, config, observe
+        search = config.search
+        self.epochs = config.phases[searched_phase(config)].epochs
+        """Of a full trial, unless its settings say otherwise."""
+        self._stops_early = search.early_stopping and len(search.objectives) == 1
+        study.pruner = optuna.pruners.SuccessiveHalvingPruner(
+            min_resource=search.grace, reduction_factor=search.reduction
+        )
+        if not study.get_trials(deepcopy=False):
+            study.enqueue_trial(first)
+        self._interrupted = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        self._running: dict[int, _Running] = {}
+
+    @property
+    def left(self) -> int:
+        """Trials that are still to be handed out."""
+        return len(self._interrupted) + max(0, self._config.search.trials - self._begun())
+
+    def next(self) -> Trial | None:
+        """The next trial to train; None when all were handed out."""
+        while self.left:
+            trial, reported = self._resumed() if self._interrupted else (self._asked(), frozenset[int]())
+            try:
+                settings, config = self._space.configure(trial, self._config)
+            except ConfigError as error:
+                self._fail(_Running(trial=trial, config=self._config, status=_status(trial, {})), str(error))
+                continue
+            trial.set_user_attr("settings", json.dumps(settings))
+            running = _Running(trial=trial, config=config, status=_status(trial, settings), reported=reported)
+            self._running[trial.number] = running
+            self._observe(running.status)
+            return running.status
+        return None
+
+    def report(self, number: int, records: Sequence[EpochRecord]) -> bool:
+        """Take in epochs, known ones too; whether the trial is to go on."""
+        running = self._running[number]
+        for record in records:
+            if record.epoch <= running.status.epochs or running.stopped or running.failure:
+                continue
+            self._take_in(running, record)
+        self._observe(running.status)
+        return not (running.stopped or running.failure)
+
+    def finish(self, number: int, failure: str | None = None) -> None:
+        """The trial is over, by itself, stopped, or failed."""
+        running = self._running.pop(number)
+        failure = failure or running.failure
+        full = running.config.phases[searched_phase(running.config)].epochs
+        if failure is None and not running.stopped and running.status.epochs < full:
+            failure = f"ended after {running.status.epochs} of {full} epochs"
+        if failure is not None:
+            self._fail(running, failure)
+            return
+        running.trial.set_user_attr("epochs", running.status.epochs)
+        state = TrialState.PRUNED if running.stopped else TrialState.COMPLETE
+        self._observe(replace(running.status, state=STATES[state], ended=time.time()))
+        values = None if running.stopped else list(running.status.values.values())
+        self._study.tell(running.trial, values, state=state)
+
+    def all(self) -> Iterator[Trial]:
+        """Every trial that was ever begun, by number."""
+        for trial in self._study.get_trials(deepcopy=False):
+            if trial.number in self._running:
+                yield self._running[trial.number].status
+            elif trial.state is not TrialState.WAITING:
+                yield _stored(trial, self._config.search.objectives)
+
+    def winner(self) -> Trial | None:
+        """The best trial that was trained to the end; of a Pareto front, the one with the highest mAP."""
+        front = self._study.best_trials  # of a single objective, its best
+        if not front:
+            return None
+        best = max(front, key=lambda trial: (trial.values[0], -trial.number))
+        return _stored(best, self._config.search.objectives)
+
+    def _begun(self) -> int:
+        return sum(trial.state is not TrialState.WAITING for trial in self._study.get_trials(deepcopy=False))
+
+    def _asked(self) -> optuna.Trial:
+        self._study.sampler = _sampler(self._config.seed, self._begun())
+        return self._study.ask()
+
+    def _resumed(self) -> tuple[optuna.Trial, frozenset[int]]:
+        frozen = self._interrupted.pop(0)
+        self._study.sampler = _sampler(self._config.seed, frozen.number)
+        return optuna.Trial(self._study, frozen._trial_id), frozenset(frozen.intermediate_values)
+
+    def _take_in(self, running: "_Running", record: EpochRecord) -> None:
+        score = record.metrics.get(SCORE, math.nan)
+        if not math.isfinite(score):
+            running.failure = f"epoch {record.epoch} has no finite {SCORE}"
+            return
+        history = (*running.status.history, record)
+        running.status = replace(
+            running.status, epochs=record.epoch, history=history, values=self._values(running.config, history)
+        )
+        if len(self._study.directions) > 1:
+            return
+        if record.epoch not in running.reported:
+            running.trial.report(score, record.epoch)
+        full = running.config.phases[searched_phase(running.config)].epochs
+        if self._stops_early and record.epoch < full:
+            running.stopped = running.trial.should_prune() and running.status.number > 0
+
+    def _values(self, config: RunConfig, history: Sequence[EpochRecord]) -> dict[str, float]:
+        measured = {
+            "mAP": history[-1].metrics[SCORE],
+            "descriptor_dim": float(config.model.resolved_layout().descriptor_dim),
+            "images_per_second": statistics.median(
+                record.metrics.get("train/images_per_second", 0.0) for record in history
+            ),
+        }
+        return {objective: measured[objective] for objective in config.search.objectives}
+
+    def _fail(self, running: "_Running", failure: str) -> None:
+        running.trial.set_user_attr("epochs", running.status.epochs)
+        running.trial.set_user_attr("failure", failure)
+        self._observe(replace(running.status, state="failed", failure=failure, ended=time.time()))
+        self._study.tell(running.trial, state=TrialState.FAIL)
+
+
+@dataclass(kw_only=True)
+class _Running:
+    """A trial that was handed out."""
+
+    trial: optuna.Trial
+    config: RunConfig
+    status: Trial
+    reported: frozenset[int] = frozenset()
+    """Epochs that the study was told of by a driver before this one."""
+    stopped: bool = False
+    failure: str | None = None
+
+
+def _status(trial: optuna.Trial, settings: dict[str, Any]) -> Trial:
+    return Trial(number=trial.number, state="running", params=dict(trial.params), settings=settings)
+
+
+def _stored(trial: FrozenTrial, objectives: Sequence[Objective]) -> Trial:
+    """What the study knows of a trial."""
+    values = trial.values or list(trial.intermediate_values.values())[-1:]
+    return Trial(
+        number=trial.number,
+        state=STATES[trial.state],
+        params=dict(trial.params),
+        settings=json.loads(trial.user_attrs.get("settings", "{}")),
+        epochs=trial.user_attrs.get("epochs", len(trial.intermediate_values)),
+        values=dict(zip(objectives, values, strict=False)),  # a trial that failed has none
+        failure=trial.user_attrs.get("failure"),
+        ended=trial.datetime_complete.timestamp() if trial.datetime_complete else None,
+    )
+
+
+def _sampler(seed: int, number: int) -> optuna.samplers.BaseSampler:
+    """The sampler of one trial."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        return optuna.samplers.TPESampler(
+            seed=derive_seed(seed, "search", number), multivariate=True, group=True, constant_liar=True
+        )
