@@ -105,11 +105,14 @@ def parent() -> RunRecord:
 
 @pytest.fixture
 def phase(tmp_path: Path) -> RunRecord:
-    """A finished phase with three epochs, a dataset, an artifact and a checkpoint."""
+    """A finished phase with three epochs, a dataset, an artifact, a folder of pictures and a checkpoint."""
     checkpoint = tmp_path / "checkpoint"
     checkpoint.mkdir()
     (checkpoint / "model.safetensors").write_bytes(b"weights")
     (tmp_path / "notes.md").write_text("notes")
+    (tmp_path / "drawn").mkdir()
+    for name in ("cmc.png", "parts.png"):
+        (tmp_path / "drawn" / name).write_bytes(b"png")
     return RunRecord(
         key="walk-1.final",
         name="final",
@@ -119,7 +122,7 @@ def phase(tmp_path: Path) -> RunRecord:
         params={"seed": "0", "loss.alpha": "0.5"},
         measurements=measured(3),
         inputs=(DatasetInput(name="d", digest="ab" * 32, source="/data/d", context="training", profile={"train": 9}),),
-        artifacts={str(tmp_path / "notes.md"): ""},
+        artifacts={str(tmp_path / "notes.md"): "", str(tmp_path / "drawn"): "pictures"},
         model="final",
         checkpoint=str(checkpoint),
     )

@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from pyarrow import fs
 
 from reid.tracking import Measurement, RunRecord
 from reid.tracking.store import RunStore
@@ -18,6 +20,7 @@ REQUESTS = (
     "log_batch",
     "log_inputs",
     "log_artifact",
+    "log_artifacts",
     "log_model_artifacts",
     "finalize_logged_model",
     "set_terminated",
@@ -45,7 +48,7 @@ def contents(client: MlflowClient) -> dict[str, dict[str, Any]]:
                 for name in run.data.metrics
             },
             "inputs": [(item.dataset.name, item.dataset.digest) for item in run.inputs.dataset_inputs],
-            "artifacts": [file.path for file in client.list_artifacts(run.info.run_id)],
+            "artifacts": artifacts(client, run.info.run_id),
             "models": [
                 (
                     model.name,
@@ -61,6 +64,12 @@ def contents(client: MlflowClient) -> dict[str, dict[str, Any]]:
     }
 
 
+def artifacts(client: MlflowClient, run_id: str, folder: str | None = None) -> list[str]:
+    """Paths of all files among a run's artifacts."""
+    found = client.list_artifacts(run_id, folder)
+    return [path for file in found for path in (artifacts(client, run_id, file.path) if file.is_dir else [file.path])]
+
+
 EXPECTED = {
     "status": "FINISHED",
     "parent": "walk-1",
@@ -70,7 +79,7 @@ EXPECTED = {
         "eval/mAP": [(3, 0.5, 1700000030250)],
     },
     "inputs": [("d", "ab" * 18)],
-    "artifacts": ["notes.md"],
+    "artifacts": ["notes.md", "pictures/cmc.png", "pictures/parts.png"],
     "models": [("final", "READY", ["model.safetensors"])],
 }
 
@@ -102,12 +111,31 @@ def test_what_was_deleted_while_a_record_waited_holds_up_nothing(
 ) -> None:
     store = open_store()
     store.sync(parent)
-    store.sync(replace(phase, artifacts={str(tmp_path / "gone.md"): ""}, checkpoint=str(tmp_path / "gone")))
+    gone = {str(tmp_path / "gone.md"): "", f"mock://{tmp_path}/gone/pictures": "pictures"}
+    store.sync(replace(phase, artifacts=gone, checkpoint=f"mock://{tmp_path}/gone"))
     found = contents(client)["final"]
     assert found["status"] == "FINISHED"
     assert found["metrics"] == EXPECTED["metrics"]
     assert found["artifacts"] == []
     assert [status for _, status, _ in found["models"]] == ["PENDING"]
+
+
+def test_what_lies_in_remote_storage_is_fetched_and_sent(
+    open_store: Callable[[], RunStore],
+    client: MlflowClient,
+    parent: RunRecord,
+    phase: RunRecord,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bucket = fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem())
+    opened = SimpleNamespace(from_uri=lambda uri: (bucket, uri.removeprefix("bucket://")))
+    monkeypatch.setattr(fs, "FileSystem", opened)
+    remote = {"bucket://notes.md": "", "bucket://drawn": "pictures"}
+    store = open_store()
+    store.sync(parent)
+    store.sync(replace(phase, artifacts=remote, checkpoint="bucket://checkpoint"))
+    assert contents(client)["final"] == EXPECTED
 
 
 def test_a_growing_record_sends_only_what_is_new(

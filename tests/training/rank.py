@@ -14,6 +14,7 @@ import torch.distributed as dist
 
 from reid.models import FGSAM
 from reid.training import loop
+from reid.training.checkpoint import PhaseState
 
 DEVICE = torch.device("cpu")
 build, train_step = loop._build, loop.train_step
@@ -27,10 +28,10 @@ def build_in_double(*args: Any, **kwargs: Any) -> FGSAM:
 
 
 def measure(job: loop.PhaseJob) -> dict[str, Any]:
-    """Every term of every step, the first step's gradients (norm and sum), and the scores of the last epoch."""
+    """Every term of every step, the first step's gradients (norm and sum), scores and pictures of the last epoch."""
     steps: list[dict[str, float]] = []
     gradients: dict[str, list[float]] = {}
-    epochs: list[dict[str, float]] = []
+    epochs: list[tuple[dict[str, float], list[str]]] = []
 
     def recording(*args: Any, **kwargs: Any) -> dict[str, torch.Tensor]:
         terms = train_step(*args, **kwargs)
@@ -43,11 +44,17 @@ def measure(job: loop.PhaseJob) -> dict[str, Any]:
         return terms
 
     loop.train_step = recording
-    loop.run_phase(job, device=DEVICE, report=lambda state, save: epochs.append(state.history[-1].metrics))
+
+    def report(state: PhaseState, save: Any) -> None:
+        epochs.append((state.history[-1].metrics, sorted(save.keywords["pictures"])))
+
+    loop.run_phase(job, device=DEVICE, report=report)
+    metrics, pictures = epochs[-1]
     return {
         "steps": steps,
         "gradients": gradients,
-        "scores": {k: v for k, v in epochs[-1].items() if k.startswith("eval/")},
+        "scores": {k: v for k, v in metrics.items() if k.startswith("eval/")},
+        "pictures": pictures,
     }
 
 

@@ -52,6 +52,9 @@ def test_going_on_after_an_exception_changes_no_bit(
     for name in ("model.safetensors", "optimizer.safetensors"):
         assert (found / name).read_bytes() == (expected / name).read_bytes()
     assert parts[-1].history[0] == parts[0].history[0]
+    assert [{file.name for file in (place / "pictures").iterdir()} for place in (found, expected)] == [
+        {"cmc.png", "ranked.png"}
+    ] * 2
 
 
 def test_a_finished_phase_is_not_trained_again(job: PhaseJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -113,3 +113,9 @@ def test_scores_are_those_of_one_rank_and_equal_on_all(measured: Measured, world
     assert {"eval/mAP", "eval/attributes/gender"} <= alone.keys()
     for rank in range(world):
         assert measured[world][rank]["double"]["final"]["scores"] == pytest.approx(alone, abs=1e-6)
+
+
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_one_rank_alone_draws(measured: Measured, world: int) -> None:
+    drawn = [measured[world][rank]["double"]["final"]["pictures"] for rank in range(world)]
+    assert drawn == [["cmc.png", "parts.png", "ranked.png"], *([[]] * (world - 1))]

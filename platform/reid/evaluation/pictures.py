@@ -78,7 +78,7 @@ def parts_picture(shown: Sequence[int], query: Split, maps: Mapping[str, Tensor]
     """
     width, height = round(PARTS_HEIGHT * aspect), PARTS_HEIGHT
     sheet = Sheet(
-        title="Where each branch looks: strength of its pose channels",
+        title="Where each branch looks: the strength of its pose channels",
         columns=["query", *(name.replace("_", "\n", 1).replace("_", " ") for name in maps)],
         rows=[""] * len(shown),
         cell=(width, height),
@@ -99,11 +99,11 @@ def _cmc_figure(results: Mapping[str, RetrievalResult]) -> Figure:
     axes = figure.add_subplot()
     for name, result in results.items():
         cmc = result.cmc[:CMC_RANKS].tolist()
-        label = f"{name}: mAP {result.mAP:.1%}, rank-1 {cmc[0]:.1%}"
+        label = f"{name}: " + ", ".join(f"rank-{rank} {cmc[rank - 1]:.1%}" for rank in (1, 5, 10))
         axes.plot(range(1, len(cmc) + 1), cmc, marker="o", markersize=4, clip_on=False, label=label)
-    (first, *_) = results.values()
-    means = ", ".join(f"{name} {result.mAP:.1%}" for name, result in results.items())
-    axes.set_title(f"CMC of {first.num_valid_queries:,} queries, mAP: {means}")
+    queries = next(iter(results.values())).num_valid_queries
+    means = ", ".join(f"mAP {result.mAP:.1%} {name}" for name, result in results.items())
+    axes.set_title(f"CMC of {queries:,} queries, {means}")
     axes.set_xlabel("rank k")
     axes.set_ylabel("queries with a match among their k nearest")
     axes.set_xlim(0.5, CMC_RANKS + 0.5)

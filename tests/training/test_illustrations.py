@@ -1,0 +1,42 @@
+"""Which pictures a scored model brings."""
+
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from reid.config import RunConfig
+from reid.config.schema import Stage
+from reid.data import open_dataset
+from reid.models import FGSAM
+from reid.training.scoring import score
+
+RANKING = {"cmc.png", "ranked.png"}
+
+
+@pytest.mark.parametrize(
+    ("stage", "pose", "expected"),
+    [
+        ("baseline", True, RANKING),
+        ("intermediate", True, RANKING),
+        ("final", True, RANKING | {"parts.png"}),
+        ("final", False, RANKING),
+    ],
+)
+def test_every_stage_shows_its_ranking_and_the_final_one_its_parts(
+    config: RunConfig, stores: dict[str, Path], stage: Stage, pose: bool, expected: set[str]
+) -> None:
+    dataset = open_dataset(stores["reid"])
+    config = config.model_copy(update={"model": config.model.model_copy(update={"pose": pose})})
+    model = FGSAM(config.model, stage=stage, num_identities=12, attributes=dataset.attributes).eval()
+    before = torch.get_rng_state()
+    evaluation = score(model, dataset, config, torch.device("cpu"), torch.bfloat16)
+    assert evaluation.pictures.keys() == expected
+    assert torch.equal(torch.get_rng_state(), before)
+    for png in evaluation.pictures.values():
+        picture = Image.open(BytesIO(png))
+        picture.load()
+        assert picture.format == "PNG"
+        assert min(picture.size) > 300
