@@ -34,6 +34,7 @@ CARD_OF_TEST = Card(
     layout="three_parts",
     checkpoint="somewhere",
     digest="ab",
+    mAP=None,
 )
 
 

@@ -4,12 +4,11 @@ import dataclasses
 import functools
 import os
 import time
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
 from reid.config import RunConfig
 from reid.jobs import command, results
+from reid.jobs.checkpoints import CHECKPOINT_HELP, absolute, settings_of
 from reid.jobs.data import prepare_data
 from reid.jobs.records import dataset_input, parent_record, recorder
 from reid.tracking import Measurement
@@ -25,15 +24,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         "Score a checkpoint on query and gallery and record the scores in MLflow. Without --preset, the settings are "
         "those the checkpoint was trained with."
     )
-    parser.add_argument(
-        "--checkpoint", required=True, metavar="PLACE", help="a phase's checkpoint: a folder or a pyarrow.fs URI"
-    )
+    parser.add_argument("--checkpoint", required=True, metavar="PLACE", help=CHECKPOINT_HELP)
     arguments = parser.parse_args(argv)
-    checkpoint = arguments.checkpoint if "://" in arguments.checkpoint else str(Path(arguments.checkpoint).absolute())
+    checkpoint = absolute(arguments.checkpoint)
     command.run(
         functools.partial(run_evaluation, checkpoint=checkpoint),
         arguments,
-        base=lambda: _settings_of(checkpoint),
+        base=lambda: settings_of(checkpoint),
     )
 
 
@@ -79,8 +76,3 @@ def run_evaluation(config: RunConfig, checkpoint: str) -> dict[str, float]:
     print(f"MLflow: {runs.uri}, experiment {runs.experiment}, run {record.name}")
     print(results.browse(runs))
     return metrics
-
-
-def _settings_of(checkpoint: str) -> Mapping[str, Any]:
-    """A checkpoint's settings but those of where it was trained and recorded."""
-    return load_state(checkpoint).config.model_dump(mode="json", exclude={"storage", "tracking", "scaling"})

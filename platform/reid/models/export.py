@@ -1,8 +1,10 @@
+# ruff: noqa: N815 - mAP is the name of the field
 """A trained model as one program from pixels to descriptors, for use without this package.
 
 Legend: B images, H × W input pixels, D length of the descriptor.
 """
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -52,7 +54,9 @@ class Card:
     checkpoint: str
     """Where the weights are from, for people to read."""
     digest: str
-    """Digest of the weights and of the settings that the program depends on."""
+    """`Descriptor.digest` of the model."""
+    mAP: float | None
+    """On the query and gallery of the dataset it was trained on, if it was scored."""
 
     @classmethod
     def read(cls, folder: Path) -> "Card":
@@ -64,6 +68,11 @@ class Card:
             return cls(**json.loads((folder / CARD).read_text()))
         except (OSError, json.JSONDecodeError, TypeError) as error:
             raise ExportError(f"{folder} holds no finished export ({error}): export again") from error
+
+    def described(self) -> dict[str, str]:
+        """What tells one exported model from another, as text."""
+        named = {"dataset": self.dataset, "layout": self.layout, "phase": self.phase, "checkpoint": self.checkpoint}
+        return named if self.mAP is None else named | {"mAP": f"{self.mAP:.4f}"}
 
 
 class Descriptor(nn.Module):
@@ -85,6 +94,15 @@ class Descriptor(nn.Module):
         """uint8 RGB images B × 3 × H × W, at the model's size → descriptor_BD: unit vectors in fp32."""
         descriptor_BD: Tensor = self.model(normalise(images_BCHW.permute(0, 2, 3, 1), self.image_size)).descriptor_BD
         return descriptor_BD
+
+    def digest(self) -> str:
+        """Of weights, settings and image size: equal for models that describe images alike."""
+        settings = [self.model.config.model_dump(mode="json"), self.model.stage, *self.image_size]
+        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+        for name, tensor in sorted(self.model.state_dict().items()):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.contiguous().numpy())
+        return digest.hexdigest()
 
 
 def export_descriptor(descriptor: Descriptor, card: Card, folder: Path) -> dict[str, float]:

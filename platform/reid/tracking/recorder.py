@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from reid.config.secrets import without_passwords
 from reid.tracking.record import RunRecord
+from reid.tracking.registry import MODEL_NAME, publish, require_alias
 from reid.tracking.store import RunStore
 
 logger = logging.getLogger(__name__)
@@ -67,13 +68,35 @@ class Recorder:
                 except UNREACHABLE as error:
                     self._store = None  # what it knows of the server may be outdated when the server is back
                     self._retry_at = time.monotonic() + RETRY_AFTER_S
-                    reason = without_passwords((str(error).splitlines() or [repr(error)])[0])
-                    logger.warning("MLflow at %s took no record, it is kept in %s: %s", self.uri, self._outbox, reason)
+                    self._warn(error, "no record, it is kept in", self._outbox)
                     return False
                 with self._writing():
                     if path.read_text() == record:  # else another process has put a later one meanwhile
                         path.unlink()
         return True
+
+    def publish(self, folder: Path, *, alias: str, name: str = MODEL_NAME, run_key: str | None = None) -> str | None:
+        """Register an exported descriptor, see `reid.tracking.registry.publish`; returns its version.
+
+        None, with a warning, when MLflow is out of reach: the folder stays, to be published another time.
+
+        Raises:
+            ValueError: the alias is not allowed, or the folder holds no export that passes the check.
+        """
+        require_alias(alias)
+        try:
+            return publish(
+                folder,
+                uri=self._uri,
+                experiment=self.experiment,
+                artifacts=self._artifacts,
+                run_key=run_key,
+                name=name,
+                alias=alias,
+            )
+        except UNREACHABLE as error:
+            self._warn(error, "no model, it lies in", folder)
+            return None
 
     def kept(self) -> list[Path]:
         """Records not yet sent, parents before their children."""
@@ -86,6 +109,10 @@ class Recorder:
         with self._writing():
             partial.write_text(json.dumps(record.to_json()))
             os.replace(partial, path)
+
+    def _warn(self, error: Exception, what: str, where: Path) -> None:
+        reason = without_passwords((str(error).splitlines() or [repr(error)])[0])
+        logger.warning("MLflow at %s took %s %s: %s", self.uri, what, where, reason)
 
     def _writing(self) -> FileLock:
         """Held for a moment by whoever changes the outbox; sending, which may take long, has a lock of its own."""

@@ -22,6 +22,12 @@ KEY_TAG = "reid.run"
 METRICS_AT_ONCE = 1000  # MLflow's limit for one request
 
 
+def fail_soon() -> None:
+    """A server that is away must not hold up training: what it did not take is kept and sent later."""
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+
+
 class RunStore:
     """One experiment on a tracking server or in a database.
 
@@ -32,9 +38,7 @@ class RunStore:
     """
 
     def __init__(self, uri: str, experiment: str, artifacts: str | None) -> None:
-        # A server that is away must not hold up training: fail soon, the record is kept and sent later.
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+        fail_soon()
         self._client = mlflow.MlflowClient(tracking_uri=uri)
         self._experiment = self._find_or_create_experiment(experiment, artifacts)
         self._run_ids: dict[str, str] = {}

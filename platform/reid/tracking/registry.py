@@ -1,0 +1,167 @@
+"""Exported descriptors in MLflow's model registry: loaded by name, without this package and without unpickling."""
+
+import importlib.metadata
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import mlflow
+import mlflow.pytorch
+import numpy as np
+from mlflow.entities import LoggedModel
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model, ModelSignature
+from mlflow.types import Schema, TensorSpec
+
+from reid.models.export import PT2, Card, example_images, load_pt2, require_agreement
+from reid.tracking.store import KEY_TAG, fail_soon
+
+MODEL_NAME = "reid-descriptor"
+DIGEST_TAG = "reid.digest"
+_ALIAS = re.compile(r"(?!latest$|v\d+$)[a-z][a-z0-9_-]*")
+
+
+def publish(
+    folder: Path,
+    *,
+    uri: str,
+    experiment: str,
+    artifacts: str | None,
+    run_key: str | None = None,
+    name: str = MODEL_NAME,
+    alias: str,
+) -> str:
+    """Register an exported descriptor as a version of a model, and let an alias point at it.
+
+    What was registered before is found by its digest: publishing it again moves the alias alone.
+
+    Args:
+        folder: an exported folder, see `reid.models.export`.
+        uri, experiment, artifacts: see `RunStore`.
+        run_key: key of the run that trained it, if it is recorded there.
+        name: of the registered model.
+        alias: small letters, digits, `-` and `_`; MLflow keeps `latest` and `v1` for itself.
+
+    Returns:
+        The version.
+
+    Raises:
+        ValueError: the alias is not allowed.
+        ExportError: the folder holds no export, or what MLflow gives back describes images otherwise; the alias stays
+            where it was.
+        Anything in `reid.tracking.recorder.UNREACHABLE`: MLflow did not take it.
+    """
+    require_alias(alias)
+    card = Card.read(folder)
+    with _default_store(uri):
+        client = mlflow.MlflowClient(tracking_uri=uri)
+        found = client.search_model_versions(f"name = '{name}' AND tags.`{DIGEST_TAG}` = '{card.digest}'")
+        version = (
+            str(found[0].version) if found else _register(client, folder, card, name, experiment, artifacts, run_key)
+        )
+        loaded = mlflow.pytorch.load_model(f"models:/{name}/{version}")
+        place = f"version {version} of the MLflow model {name}"
+        require_agreement(place, loaded, load_pt2(folder / PT2), (card.height, card.width))
+        client.set_registered_model_alias(name, alias, version)
+    return version
+
+
+def require_alias(alias: str) -> None:
+    """
+    Raises:
+        ValueError: MLflow would refuse it.
+    """
+    if not _ALIAS.fullmatch(alias):
+        raise ValueError(
+            f"invalid alias '{alias}', expected small letters, digits, - and _, and neither latest nor v with a number"
+        )
+
+
+def _register(
+    client: mlflow.MlflowClient,
+    folder: Path,
+    card: Card,
+    name: str,
+    experiment: str,
+    artifacts: str | None,
+    run_key: str | None,
+) -> str:
+    tags = {DIGEST_TAG: card.digest, **{f"reid.{field}": text for field, text in card.described().items()}}
+    model = _logged_model(client, name, tags, experiment, artifacts, run_key)
+    if str(model.status) != "READY":
+        with tempfile.TemporaryDirectory(prefix="reid-descriptor-") as scratch:
+            _save(folder, card, model.model_id, f"{scratch}/model")
+            client.log_model_artifacts(model.model_id, f"{scratch}/model")
+        client.finalize_logged_model(model.model_id, "READY")
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    version = client.create_model_version(
+        name, source=model.model_uri, run_id=model.source_run_id, model_id=model.model_id, tags=tags
+    )
+    return str(version.version)
+
+
+def _logged_model(
+    client: mlflow.MlflowClient,
+    name: str,
+    tags: dict[str, str],
+    experiment: str,
+    artifacts: str | None,
+    run_key: str | None,
+) -> LoggedModel:
+    """The model's entry beside the runs; one that an earlier attempt has left is taken up."""
+    existing = client.get_experiment_by_name(experiment)
+    experiment_id = existing.experiment_id if existing else client.create_experiment(experiment, artifacts)
+    found = client.search_logged_models(
+        [experiment_id], filter_string=f"name = '{name}' AND tags.`{DIGEST_TAG}` = '{tags[DIGEST_TAG]}'", max_results=1
+    )
+    if found:
+        return found[0]
+    runs = client.search_runs([experiment_id], f"tags.`{KEY_TAG}` = '{run_key}'", max_results=1) if run_key else []
+    return client.create_logged_model(
+        experiment_id,
+        name=name,
+        source_run_id=runs[0].info.run_id if runs else None,
+        tags=tags,
+        model_type=MODEL_NAME,
+    )
+
+
+def _save(folder: Path, card: Card, model_id: str, path: str) -> None:
+    """Write an MLflow model folder: the program, its signature and an example."""
+    image_size = (card.height, card.width)
+    mlflow.pytorch.save_model(
+        load_pt2(folder / PT2),
+        path,
+        mlflow_model=Model(model_id=model_id),
+        serialization_format="pt2",
+        signature=ModelSignature(
+            inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, 3, *image_size))]),
+            outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, card.dim))]),
+        ),
+        input_example=example_images(2, image_size).numpy(),
+        pip_requirements=[f"torch=={importlib.metadata.version('torch')}", "numpy"],
+    )
+
+
+@contextmanager
+def _default_store(uri: str) -> Iterator[None]:
+    """MLflow resolves `models:/…` by its process-wide default alone; nothing that it loads is unpickled here."""
+    wanted = {"MLFLOW_TRACKING_URI": uri, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
+    fail_soon()
+    before = {variable: os.environ.get(variable) for variable in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for variable, value in before.items():
+            if value is None:
+                del os.environ[variable]
+            else:
+                os.environ[variable] = value
