@@ -1,30 +1,139 @@
+import json
+import multiprocessing
+import shutil
+from io import BytesIO
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
+from PIL import Image
+from torch import Tensor, nn
 
-from reid.config import JOINTS, RunConfig
-from reid.data import Dataset, open_dataset
-from reid.models import FGSAM
+from reid.config import JOINTS, RunConfig, load_config
+from reid.data import Dataset, PoseBatches, prepare
+from reid.evaluation import Evaluation
+from reid.evaluation.pose import judge_joints
+from reid.losses import pose_targets
+from reid.models import FGSAM, Output, PoseMaps
 from reid.training.pose_check import check_pose
 
 CPU = torch.device("cpu")
 
 
-@pytest.fixture
-def dataset(stores: dict[str, Path]) -> Dataset:
-    return open_dataset(stores["pose"])
+class Knowing(nn.Module):
+    """Recognises the images of a split, and sees in them the joints of the subject, moved by some pixels."""
+
+    def __init__(self, batches: PoseBatches, moved: tuple[float, float] = (0, 0)) -> None:
+        super().__init__()
+        known = batches.validation(range(len(batches)))
+        self.images_NCHW = known.images_BCHW
+        subject_N1J3 = known.keypoints_BMJ3[:, :1] + torch.tensor([*moved, 0])
+        self.maps = pose_targets(subject_N1J3, *known.ignore_BHW.shape[1:])
+
+    def forward(self, images_BCHW: Tensor) -> Output:
+        rows = [int((self.images_NCHW - image).abs().sum(dim=(1, 2, 3)).argmin()) for image in images_BCHW]
+        maps = PoseMaps(confidence_BJhw=self.maps.confidence_BJhw[rows], affinity_BLhw=self.maps.affinity_BLhw[rows])
+        nothing = PoseMaps(
+            confidence_BJhw=torch.zeros_like(maps.confidence_BJhw), affinity_BLhw=torch.zeros_like(maps.affinity_BLhw)
+        )
+        return Output(pose=(nothing, maps))
+
+
+@pytest.fixture(scope="module")
+def tall(stores: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Dataset]:
+    """Crops and whole images, large enough to measure by."""
+    source, folder = stores["pose"].parent / "coco", tmp_path_factory.mktemp("tall")
+    return {name: prepare(name, source, folder / name, height=256, width=128) for name in ("coco", "coco_whole")}
 
 
 @pytest.fixture
-def model(config: RunConfig) -> FGSAM:
-    return FGSAM(config.model, stage="pose", num_identities=0, attributes={}, seed=0).eval()
+def tall_config(storage: Path) -> RunConfig:
+    return load_config(
+        preset="smoke",
+        overrides=["data.height=256", "data.width=128", "scaling.num_workers=0", "evaluation.batch_size=5"],
+    )
 
 
-def test_metrics_are_fractions_of_labelled_joints(model: FGSAM, dataset: Dataset, config: RunConfig) -> None:
-    metrics = check_pose(model, dataset, config, CPU, torch.float32).metrics
-    joints = {name.removeprefix("eval/pck/"): value for name, value in metrics.items() if name != "eval/pck"}
-    assert set(joints) <= set(JOINTS)
-    assert all(0 <= value <= 1 for value in joints.values())
-    assert metrics["eval/pck"] == pytest.approx(np.mean(list(joints.values())))
+def check(model: nn.Module, dataset: Dataset, config: RunConfig) -> Evaluation:
+    return check_pose(model, dataset, config, CPU, torch.float32)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["coco", "coco_whole"])
+def test_who_knows_the_joints_finds_them(name: str, tall: dict[str, Dataset], tall_config: RunConfig) -> None:
+    batches = PoseBatches(tall[name], "val", tall_config.data, device="cpu")
+    right = check(Knowing(batches), tall[name], tall_config).metrics
+    wrong = check(Knowing(batches, moved=(0, 100)), tall[name], tall_config).metrics
+    assert right["eval/pck"] > 0.95
+    assert wrong["eval/pck"] < 0.3
+
+
+def test_the_split_is_judged_as_a_whole_whatever_the_batches(tall: dict[str, Dataset], tall_config: RunConfig) -> None:
+    batches = PoseBatches(tall["coco"], "val", tall_config.data, device="cpu")
+    assert len(batches) % 5 != 0
+    knowing = Knowing(batches, moved=(9, 8))
+    keypoints_BMJ3 = batches.validation(range(len(batches))).keypoints_BMJ3
+    judged = judge_joints(knowing.maps.confidence_BJhw, keypoints_BMJ3)
+    metrics = check(knowing, tall["coco"], tall_config).metrics
+    expected = {}
+    for number, joint in enumerate(JOINTS):
+        correct, counted = (field[:, number].sum().item() for field in (judged.correct_BJ, judged.counted_BJ))
+        if counted:
+            expected[f"eval/pck/{joint}"] = correct / counted
+    expected["eval/pck"] = sum(expected.values()) / len(expected)
+    assert metrics == pytest.approx(expected)
+    assert 0.05 < metrics["eval/pck"] < 0.95, "some are right and some are wrong"
+
+
+def test_the_picture_is_a_png_of_several_people(tall: dict[str, Dataset], tall_config: RunConfig) -> None:
+    batches = PoseBatches(tall["coco"], "val", tall_config.data, device="cpu")
+    pictures = check(Knowing(batches), tall["coco"], tall_config).pictures
+    assert list(pictures) == ["pose_maps.png"]
+    with Image.open(BytesIO(pictures["pose_maps.png"])) as image:
+        assert image.format == "PNG"
+        assert image.width > 8 * 96
+        assert image.height > 4 * 192
+
+
+def test_nobody_to_measure_by_is_no_metric(stores: dict[str, Path], config: RunConfig, tmp_path: Path) -> None:
+    copy = tmp_path / "coco"
+    shutil.copytree(stores["pose"].parent / "coco", copy)
+    for file in (copy / "annotations").iterdir():
+        content = json.loads(file.read_text())
+        names = content["categories"][0]["keypoints"]
+        for annotation in content["annotations"]:
+            for hip in (names.index("left_hip"), names.index("right_hip")):
+                annotation["keypoints"][3 * hip : 3 * hip + 3] = [0, 0, 0]
+        file.write_text(json.dumps(content))
+    dataset = prepare("coco", copy, tmp_path / "store", height=32, width=16)
+    model = FGSAM(config.model, stage="pose", num_identities=0, attributes={}).eval()
+    evaluation = check(model, dataset, config)
+    assert evaluation.metrics == {}
+    assert list(evaluation.pictures) == ["pose_maps.png"]
+
+
+def test_two_ranks_find_what_one_finds(tall: dict[str, Dataset], tall_config: RunConfig, tmp_path: Path) -> None:
+    batches = PoseBatches(tall["coco"], "val", tall_config.data, device="cpu")
+    knowing = Knowing(batches, moved=(9, 8))
+    forking = multiprocessing.get_context("fork")
+    found = forking.SimpleQueue()
+
+    def as_rank(rank: int) -> None:
+        dist.init_process_group("gloo", init_method=f"file://{tmp_path}/group", rank=rank, world_size=2)
+        evaluation = check(knowing, tall["coco"], tall_config)
+        found.put((rank, evaluation.metrics, list(evaluation.pictures)))
+        dist.destroy_process_group()
+
+    ranks = [forking.Process(target=as_rank, args=(rank,)) for rank in range(2)]
+    try:
+        for process in ranks:
+            process.start()
+        for process in ranks:
+            process.join(timeout=60)
+    finally:
+        for process in ranks:
+            process.kill()
+            process.join()
+    assert [process.exitcode for process in ranks] == [0, 0]
+    alone = check(knowing, tall["coco"], tall_config).metrics
+    assert sorted(found.get() for _ in ranks) == [(0, alone, ["pose_maps.png"]), (1, alone, [])]
