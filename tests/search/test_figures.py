@@ -69,22 +69,26 @@ def drawn(rng: random.Random) -> dict[str, Any]:
 
 
 def a_sweep(trials: int = 24, *directions: str) -> tuple[optuna.Study, dict[int, int]]:
-    """The paper's values, then random ones; γ near 2 is best, every fifth fails, every third is stopped."""
+    """The paper's values, then random ones; γ near 2 is best, every fifth fails, every third is stopped.
+
+    With several objectives no trial is stopped.
+    """
     rng = random.Random(0)
     content: list[tuple[dict[str, Any], Any]] = []
-    trained = {}
+    stopped = frozenset() if len(directions) > 1 else frozenset(range(2, trials, 3))
+    trained = {number: 1 if number in stopped else EPOCHS for number in range(trials)}
     for number in range(trials):
         params = drawn(rng)
         if number == 0:
             params |= {path: value for path, value in PAPER.items() if path in params}
-        trained[number] = 1 if number % 3 == 2 else EPOCHS
-        mAP = 0.6 - 0.02 * abs(params["loss.gamma"] - 2.2) - 0.1 * (trained[number] == 1)
+        mAP = 0.6 - 0.02 * abs(params["loss.gamma"] - 2.2) - 0.1 * (number in stopped)
         values = (mAP, 256.0 * params.get("layout.head.dim", 9))[: len(directions) or 1]
         content.append((params, TrialState.FAIL if number % 5 == 4 else values))
-    return study_of(content, *directions), trained
+    return study_of(content, *directions, pruned=stopped), trained
 
 
-def outcomes_of(study: optuna.Study, trained: dict[int, int], *metrics: str) -> Outcomes:
+def outcomes_of(study: optuna.Study, *metrics: str, trained: dict[int, int] | None = None) -> Outcomes:
+    trained = trained or dict.fromkeys(range(len(study.trials)), EPOCHS)
     return read(study, metric_names=metrics or ("mAP",), paper=PAPER, trained=trained, epochs=EPOCHS)
 
 
@@ -120,21 +124,19 @@ def test_every_figure_is_a_picture_of_1200_pixels(directions: tuple[str, ...]) -
 
 def test_history_tells_finished_stopped_and_failed_trials_apart() -> None:
     study, trained = a_sweep()
-    figure = figures.draw_history(outcomes_of(study, trained))
+    figure = figures.draw_history(outcomes_of(study, trained=trained))
     objective, epochs = figure.axes
-    values = {t.number: t.value for t in study.trials if t.state == TrialState.COMPLETE}
+    values = {t.number: t.value for t in study.trials if t.state != TrialState.FAIL}
     stopped = [n for n in values if n % 3 == 2]
     finished = [n for n in values if n % 3 != 2]
     assert marks(objective, "trained to the end").tolist() == [[n, values[n]] for n in finished]
     assert marks(objective, "stopped early").tolist() == [[n, values[n]] for n in stopped]
     assert marks(objective, "the paper's values").tolist() == [[0, values[0]]]
-    best = max(values, key=lambda n: values[n] or 0)
+    best = max(finished, key=lambda n: values[n] or 0)
     assert marks(objective, f"best: trial {best}").tolist() == [[best, values[best]]]
     lines = {line.get_label(): line for line in objective.lines}
     assert list(lines["failed"].get_xdata()) == [n for n in range(24) if n % 5 == 4]
-    assert list(lines["best so far"].get_ydata()) == [
-        max(v for m, v in values.items() if v is not None and m <= n) for n in values
-    ]
+    assert list(lines["best so far"].get_ydata()) == [max(values[m] or 0 for m in finished if m <= n) for n in values]
     done = sum(trained[n] for n in values)
     assert epochs.get_title().startswith(f"{done} of {EPOCHS * len(values)} epochs")
     assert f"{round(100 * (1 - done / (EPOCHS * len(values))))}% saved" in epochs.get_title()
@@ -142,7 +144,7 @@ def test_history_tells_finished_stopped_and_failed_trials_apart() -> None:
 
 def test_the_best_so_far_falls_where_less_is_better() -> None:
     contents = [({"loss.alpha": 0.1}, (0.5, 3.0)), ({"loss.alpha": 0.2}, (0.4, 5.0)), ({"loss.alpha": 0.3}, (0.6, 2.0))]
-    outcomes = outcomes_of(study_of(contents, "maximize", "minimize"), {}, "mAP", "descriptor_dim")
+    outcomes = outcomes_of(study_of(contents, "maximize", "minimize"), "mAP", "descriptor_dim")
     lines = [
         next(line for line in axes.lines if line.get_label() == "best so far")
         for axes in figures.draw_history(outcomes).axes[:2]
@@ -152,12 +154,12 @@ def test_the_best_so_far_falls_where_less_is_better() -> None:
 
 def test_sensitivity_has_a_panel_for_each_number_the_papers_first() -> None:
     study, trained = a_sweep()
-    figure = figures.draw_sensitivity(outcomes_of(study, trained))
+    figure = figures.draw_sensitivity(outcomes_of(study, trained=trained))
     assert [axes.get_xlabel() for axes in figure.axes if axes.get_visible()] == ["α", "β", "γ", "dim"]
     assert panel(figure, "β").get_xscale() == "log"
     axes = panel(figure, "γ")
-    finished = [t for t in study.trials if t.state == TrialState.COMPLETE and trained[t.number] == EPOCHS]
-    stopped = [t for t in study.trials if t.state == TrialState.COMPLETE and trained[t.number] < EPOCHS]
+    finished = [t for t in study.trials if t.state == TrialState.COMPLETE]
+    stopped = [t for t in study.trials if t.state == TrialState.PRUNED]
     assert marks(axes, "trained to the end").tolist() == [[t.params["loss.gamma"], t.value] for t in finished]
     lines = {line.get_label(): line for line in axes.lines}
     assert set(lines["stopped early"].get_xdata()) == {t.params["loss.gamma"] for t in stopped}
@@ -186,7 +188,7 @@ def test_the_trend_keeps_equal_values_together() -> None:
 def test_importance_finds_what_matters() -> None:
     rng = random.Random(1)
     contents = [(params, (1 - abs(params["loss.gamma"] - 2),)) for params in (drawn(rng) for _ in range(40))]
-    axes, again = (figures.draw_importance(outcomes_of(study_of(contents), {})).axes[0] for _ in range(2))
+    axes, again = (figures.draw_importance(outcomes_of(study_of(contents))).axes[0] for _ in range(2))
     names = [label.get_text() for label in axes.get_yticklabels()]
     shares = [bar.get_width() for bar in axes.patches]  # type: ignore[attr-defined]
     assert names[0] == "γ"
@@ -197,14 +199,14 @@ def test_importance_finds_what_matters() -> None:
 
 
 def test_the_front_is_what_no_trial_beats() -> None:
-    study, trained = a_sweep(30, "maximize", "minimize")
+    study, _ = a_sweep(30, "maximize", "minimize")
     values = [t.values for t in study.trials if t.state == TrialState.COMPLETE]
     front = {
         (size, mAP)
         for mAP, size in values
         if not any(m >= mAP and s <= size and (m, s) != (mAP, size) for m, s in values)
     }
-    figure = figures.draw_pareto(outcomes_of(study, trained, "mAP", "descriptor_dim"))
+    figure = figures.draw_pareto(outcomes_of(study, "mAP", "descriptor_dim"))
     assert set(map(tuple, marks(figure.axes[0], "Pareto front").tolist())) == front
     assert f"{len(front)} of {len(values)} trials" in figure.get_suptitle()
 
@@ -214,9 +216,11 @@ def test_three_objectives_give_two_panels() -> None:
     contents = [(drawn(rng), (rng.random(), rng.random(), rng.random())) for _ in range(12)]
     names = ("mAP", "descriptor_dim", "images_per_second")
     study = study_of(contents, "maximize", "minimize", "maximize")
-    pictures = figures.draw_figures(study, metric_names=names, paper=PAPER, trained={}, epochs=EPOCHS)
+    pictures = figures.draw_figures(
+        study, metric_names=names, paper=PAPER, trained=dict.fromkeys(range(12), EPOCHS), epochs=EPOCHS
+    )
     assert set(pictures) == set(figures.FIGURES)
-    figure = figures.draw_pareto(outcomes_of(study, {}, *names))
+    figure = figures.draw_pareto(outcomes_of(study, *names))
     assert [axes.get_xlabel() for axes in figure.axes] == ["dimensions", "images/s"]
 
 
@@ -226,9 +230,8 @@ def test_parallel_coordinates_hold_every_trial_at_its_value() -> None:
         ({"loss.beta": 0.01, "model.layout": "six_parts", "layout.head.dim": 2}, (0.4,)),
         ({"loss.beta": 0.1, "model.layout": "six_parts", "layout.head.dim": 6}, (0.6,)),
     ]
-    outcomes = outcomes_of(study_of(contents), dict.fromkeys(range(3), EPOCHS))
-    best_first = outcomes.ranked
-    beta, layout, dim = (parallel._parameter(outcomes, best_first, path) for path in outcomes.distributions)
+    outcomes = outcomes_of(study_of(contents))
+    beta, layout, dim = (parallel._parameter(outcomes, path) for path in outcomes.distributions)
     assert beta.heights.tolist() == pytest.approx([1, 0.5, 0])
     assert set(beta.ticks.values()) == {"0.001", "0.00316", "0.01", "0.0316", "0.1"}
     assert layout.heights.tolist() == pytest.approx([0, 0, 1], abs=parallel.SPREAD)
@@ -238,11 +241,11 @@ def test_parallel_coordinates_hold_every_trial_at_its_value() -> None:
     assert dim.ticks[parallel.NONE] == "not used"
 
 
-def log_of(study: optuna.Study, caplog: pytest.LogCaptureFixture, **trained: int) -> tuple[set[str], str]:
+def log_of(study: optuna.Study, caplog: pytest.LogCaptureFixture) -> tuple[set[str], str]:
     """Names of the figures, and what was said."""
     caplog.set_level(logging.INFO, logger=figures.__name__)
-    epochs = {trial.number: trained.get("epochs", EPOCHS) for trial in study.trials}
-    pictures = figures.draw_figures(study, metric_names=["mAP"], paper=PAPER, trained=epochs, epochs=EPOCHS)
+    trained = dict.fromkeys(range(len(study.trials)), EPOCHS)
+    pictures = figures.draw_figures(study, metric_names=["mAP"], paper=PAPER, trained=trained, epochs=EPOCHS)
     assert {size_of(picture)[0] for picture in pictures.values()} <= {1200}
     return set(pictures), caplog.text
 
@@ -266,7 +269,7 @@ def test_without_a_value_there_is_no_figure_but_a_note(trials: Any, caplog: pyte
 def test_a_value_that_is_no_number_counts_as_failed() -> None:
     study = optuna.create_study(direction="maximize")
     study.optimize(lambda trial: math.nan if trial.suggest_float("loss.alpha", 0, 1) < 2 else 0.0, n_trials=1)
-    assert outcomes_of(study, {}).failed == (0,)
+    assert outcomes_of(study).failed == (0,)
 
 
 @pytest.mark.parametrize(
@@ -295,25 +298,62 @@ def test_what_cannot_be_drawn_is_left_out_and_said(
     assert all(note in said for note in [*notes, "pareto.png is left out: there is one objective"])
 
 
-def test_all_stopped_trials_are_compared_with_each_other(caplog: pytest.LogCaptureFixture) -> None:
-    study = study_of([({"loss.alpha": 0.1 * n}, (0.1 * n,)) for n in range(1, 5)])
-    names, _ = log_of(study, caplog, epochs=1)
-    assert names == {"history.png", "sensitivity.png", "parallel.png"}
-    figure = figures.draw_sensitivity(outcomes_of(study, dict.fromkeys(range(4), 1)))
-    assert len(marks(figure.axes[0], "stopped early")) == 4
+def test_without_a_finished_trial_the_stopped_ones_are_compared() -> None:
+    study = study_of([({"loss.alpha": 0.1 * n}, (0.1 * n,)) for n in range(1, 5)], pruned=frozenset(range(4)))
+    outcomes = outcomes_of(study, trained={0: 1, 1: 1, 2: 2, 3: 1})
+    assert [trial.number for trial in outcomes.ranked] == [2, 3, 1, 0]
+    (axes,) = figures.draw_sensitivity(outcomes).axes
+    assert len(marks(axes, "stopped early")) == 4
+    assert figures.chart.png(figures.draw_history(outcomes))
+    assert figures.chart.png(parallel.draw_parallel(outcomes))
 
 
-def test_a_pruned_trial_is_a_stopped_one() -> None:
+def test_a_stopped_trial_ranks_behind_all_finished_ones() -> None:
     contents = [({"loss.alpha": 0.1 * n}, (0.1 * n,)) for n in range(1, 4)]
-    outcomes = outcomes_of(study_of(contents, pruned=frozenset({1})), dict.fromkeys(range(3), EPOCHS))
-    assert [trial.finished for trial in outcomes.trials] == [True, False, True]
-    assert [trial.values for trial in outcomes.stopped] == [(0.2,)]
+    outcomes = outcomes_of(study_of(contents, pruned=frozenset({1, 2})), trained={0: 4, 1: 2, 2: 1})
+    assert [trial.number for trial in outcomes.ranked] == [0, 1, 2]
+    assert [trial.number for trial in outcomes.stopped] == [1, 2]
 
 
-def test_importance_does_not_ask_for_parameters_of_pruned_trials_alone() -> None:
-    contents = [({"loss.alpha": 0.1 * n} | ({"loss.gamma": n / 4} if n < 3 else {}), (0.1 * n,)) for n in range(1, 14)]
-    figure = figures.draw_importance(outcomes_of(study_of(contents, pruned=frozenset({0, 1})), {}))
-    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["α"]
+def test_importance_counts_stopped_trials_as_worse_than_finished_ones() -> None:
+    rng = random.Random(3)
+    contents = []
+    for number in range(40):
+        params = drawn(rng) | {"loss.gamma": rng.uniform(2, 3) if number < 8 else rng.choice([0.5, 5.0])}
+        contents.append((params, (0.5 if number < 8 else 0.9,)))
+    study = study_of(contents, pruned=frozenset(range(8, 40)))
+    axes = figures.draw_importance(outcomes_of(study)).axes[0]
+    assert axes.get_yticklabels()[0].get_text() == "γ"
+    assert axes.patches[0].get_width() > 0.5  # type: ignore[attr-defined]
+
+
+def test_importance_leaves_out_what_few_trials_have() -> None:
+    contents = [({"loss.alpha": 0.1 * n} | ({"loss.gamma": n / 4} if n < 5 else {}), (0.1 * n,)) for n in range(1, 14)]
+    (axes,) = figures.draw_importance(outcomes_of(study_of(contents))).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["α"]
+
+
+def test_a_wide_space_is_cut_to_what_most_trials_have() -> None:
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
+
+    def objective(trial: optuna.Trial) -> float:
+        base = trial.suggest_categorical("layout", ["few", "many"])
+        for part in range(30 if base == "many" and trial.number % 3 else 2):
+            trial.suggest_categorical(f"layout.{base}.part{part}.dim", [128, 256, 512])
+        return trial.suggest_float("loss.alpha", 0, 1)
+
+    study.optimize(objective, n_trials=40)
+    outcomes = outcomes_of(study)
+    assert list(outcomes.distributions)[:2] == ["loss.alpha", "layout"]
+    panels = [axes for axes in figures.draw_sensitivity(outcomes).axes if axes.get_visible()]
+    assert len(panels) == figures.MOST_PANELS
+    numeric = [path for path in outcomes.distributions if path != "layout"]
+    used = {outcomes.names[path]: sum(path in trial.params for trial in study.trials) for path in numeric}
+    shown = {axes.get_xlabel() for axes in panels}
+    assert min(used[name] for name in shown) >= max(used[name] for name in used.keys() - shown)
+    figure = parallel.draw_parallel(outcomes)
+    assert len(figure.axes) == 2
+    assert f"14 of {len(outcomes.distributions)}: those that most trials have" in figure.get_suptitle()
 
 
 def test_the_papers_trial_may_lack_parameters_and_have_others() -> None:
@@ -322,7 +362,7 @@ def test_the_papers_trial_may_lack_parameters_and_have_others() -> None:
         ({"layout.head.dim": 3}, (0.9,)),
         ({"loss.alpha": 0.5, "layout.head.dim": 3}, (0.1,)),
     ]
-    paper = outcomes_of(study_of(contents), {}).paper_trial
+    paper = outcomes_of(study_of(contents)).paper_trial
     assert paper is not None
     assert paper.number == 2
 
@@ -336,4 +376,4 @@ def test_each_objective_needs_a_name() -> None:
 
 def test_a_front_takes_two_objectives() -> None:
     with pytest.raises(NothingToDrawError):
-        figures.draw_pareto(outcomes_of(study_of([({"loss.alpha": 0.1}, (0.5,))]), {}))
+        figures.draw_pareto(outcomes_of(study_of([({"loss.alpha": 0.1}, (0.5,))])))

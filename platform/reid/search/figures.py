@@ -2,6 +2,7 @@
 
 import logging
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -22,10 +23,12 @@ from reid.search.parallel import draw_parallel
 
 logger = logging.getLogger(__name__)
 
-PANELS_PER_ROW = 3
+PANELS_PER_ROW, MOST_PANELS = 3, 12
 FEWEST_FOR_TREND = 9
 FEWEST_FOR_IMPORTANCE = 10
 FEWEST_AMONG_BEST = 5
+FEWEST_DRAWN = 5
+"""Trials that have a conditional parameter, for its importance to be told."""
 MOST_BARS = 16
 
 Floats = npt.NDArray[np.float64]
@@ -42,10 +45,10 @@ def draw_figures(
     """Every figure that the study has enough for, as PNG by file name; the log says which are left out, and why.
 
     Args:
-        study: with any number of objectives; trials still running or waiting are left out.
+        study: with any number of objectives; pruned trials are those stopped early, running ones are left out.
         metric_names: one for each objective, in the study's order; fractions are shown in percent.
         paper: the paper's values by parameter name, marked where they belong.
-        trained: epochs by number of trial; one with fewer than `epochs` was stopped, though the study call it complete.
+        trained: epochs by number of trial, for those that reached a value.
         epochs: of a full trial.
     """
     if len(metric_names) != len(study.directions):
@@ -73,8 +76,8 @@ def draw_history(outcomes: Outcomes) -> Figure:
         axes = panels[index]
         chart.plain(axes)
         chart.mark_metric(axes, "y", metric)
-        values = np.array([trial.values[index] for trial in outcomes.trials])
-        best_so_far = (np.maximum if outcomes.signs[index] > 0 else np.minimum).accumulate(values)
+        values = [trial.values[index] if trial.finished else np.nan for trial in outcomes.trials]
+        best_so_far = (np.fmax if outcomes.signs[index] > 0 else np.fmin).accumulate(values)
         axes.step(numbers, best_so_far, where="post", color=chart.BEST, label="best so far")
         if outcomes.paper_trial:
             axes.axhline(outcomes.paper_trial.values[index], color=chart.PAPER, linestyle="--", zorder=1)
@@ -109,7 +112,7 @@ def draw_sensitivity(outcomes: Outcomes) -> Figure:
 
     Stopped trials are ticks on the lower edge.
     """
-    paths = [path for path in outcomes.distributions if not outcomes.is_categorical(path)]
+    paths = [path for path in outcomes.distributions if outcomes.is_numeric(path)][:MOST_PANELS]
     if not paths:
         raise NothingToDrawError("no numeric parameter took more than one value")
     rows, columns = math.ceil(len(paths) / PANELS_PER_ROW), min(PANELS_PER_ROW, len(paths))
@@ -160,16 +163,18 @@ def draw_importance(outcomes: Outcomes) -> Figure:
 
     By PED-ANOVA (arXiv 2304.10255), which takes conditional parameters too (arXiv 2601.20800) and draws no numbers.
     """
-    complete = [trial for trial in outcomes.trials if trial.complete]
-    paths = [path for path in outcomes.distributions if any(path in trial.params for trial in complete)]
-    if len(complete) < FEWEST_FOR_IMPORTANCE:
-        raise NothingToDrawError(f"{len(complete)} complete trials are too few, it takes {FEWEST_FOR_IMPORTANCE}")
-    if not paths or len({trial.values for trial in complete}) == 1:
+    trials = outcomes.ranked
+    paths = [path for path in outcomes.distributions if sum(path in trial.params for trial in trials) >= FEWEST_DRAWN]
+    if len(trials) < FEWEST_FOR_IMPORTANCE:
+        raise NothingToDrawError(f"{len(trials)} trials are too few, it takes {FEWEST_FOR_IMPORTANCE}")
+    if not paths or len({trial.values for trial in trials}) == 1:
         raise NothingToDrawError("no parameter, or no objective, took more than one value")
-    best = max(0.1, FEWEST_AMONG_BEST / len(complete))
-    shares = get_param_importances(
-        outcomes.study, evaluator=PedAnovaImportanceEvaluator(target_quantile=best), params=paths
-    )
+    best = max(0.1, FEWEST_AMONG_BEST / len(trials))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Some regimes for parameter")  # those of one trial, which are left out
+        shares = get_param_importances(
+            _with_stopped(outcomes), evaluator=PedAnovaImportanceEvaluator(target_quantile=best), params=paths
+        )
     shown = sorted(shares, key=lambda path: -shares[path])[:MOST_BARS]
     what = f"the best {best:.0%} of the trials" if len(outcomes.metrics) == 1 else "the Pareto front"
     figure = chart.new_figure(0.36 * len(shown) + 1.6, f"Importance of each parameter for reaching {what}")
@@ -183,6 +188,19 @@ def draw_importance(outcomes: Outcomes) -> Figure:
     axes.xaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
     axes.set_xlabel("share of the importance of all parameters", fontsize=11)
     return figure
+
+
+def _with_stopped(outcomes: Outcomes) -> optuna.Study:
+    """A study in which stopped trials count, as worse than all others; for the importance, rank alone matters."""
+    if len(outcomes.metrics) > 1:
+        return outcomes.study
+    study = optuna.create_study(direction="maximize")
+    distributions = {trial.number: trial.distributions for trial in outcomes.study.get_trials(deepcopy=False)}
+    study.add_trials(
+        optuna.trial.create_trial(value=-place, params=trial.params, distributions=distributions[trial.number])
+        for place, trial in enumerate(outcomes.ranked)
+    )
+    return study
 
 
 def draw_pareto(outcomes: Outcomes) -> Figure:

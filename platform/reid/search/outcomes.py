@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import BaseDistribution
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
@@ -24,10 +24,8 @@ class Outcome:
     values: tuple[float, ...]
     params: dict[str, Any]
     epochs: int
-    complete: bool
-    """What the study says; true also of a trial that a scheduler outside of Optuna stopped."""
     finished: bool
-    """Trained to its last epoch."""
+    """False for a trial that was stopped; its values are those of its last epoch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +43,7 @@ class Outcomes:
     epochs: int
     """Of a full trial."""
     distributions: Mapping[str, BaseDistribution]
-    """Of every parameter that took more than one value, the paper's three first."""
+    """Of every parameter that took more than one value: the paper's three, then those that most trials have."""
 
     @cached_property
     def signs(self) -> tuple[int, ...]:
@@ -54,8 +52,26 @@ class Outcomes:
 
     @cached_property
     def ranked(self) -> tuple[Outcome, ...]:
-        """By the first objective, best first."""
-        return tuple(sorted(self.trials, key=lambda trial: -self.signs[0] * trial.values[0]))
+        """By the first objective, best first; after them those that were stopped, by how far they came."""
+
+        def place(trial: Outcome) -> tuple[float, ...]:
+            reached = self.signs[0] * trial.values[0]
+            return (1, 0, reached) if trial.finished else (0, trial.epochs, reached)
+
+        return tuple(sorted(self.trials, key=place, reverse=True))
+
+    @cached_property
+    def comparable(self) -> tuple[Outcome, ...]:
+        """As ranked, the finished ones: what a trial reaches in fewer epochs says little about its parameters.
+
+        All trials, when none is finished.
+        """
+        return tuple(trial for trial in self.ranked if trial.finished) or self.ranked
+
+    @cached_property
+    def stopped(self) -> tuple[Outcome, ...]:
+        """Those that are not comparable, as ranked."""
+        return self.ranked[len(self.comparable) :]
 
     @cached_property
     def paper_trial(self) -> Outcome | None:
@@ -67,26 +83,13 @@ class Outcomes:
         return None
 
     @cached_property
-    def comparable(self) -> tuple[Outcome, ...]:
-        """As ranked, those trained to the end: what a trial reaches in fewer epochs says little about its parameters.
-
-        All trials, when none was trained to the end.
-        """
-        return tuple(trial for trial in self.ranked if trial.finished) or self.ranked
-
-    @cached_property
-    def stopped(self) -> tuple[Outcome, ...]:
-        """Those that are not comparable."""
-        compared = {trial.number for trial in self.comparable}
-        return tuple(trial for trial in self.ranked if trial.number not in compared)
-
-    @cached_property
     def names(self) -> dict[str, str]:
         """Short names of the parameters by path."""
         return short_names(self.distributions)
 
-    def is_categorical(self, path: str) -> bool:
-        return isinstance(self.distributions[path], CategoricalDistribution)
+    def is_numeric(self, path: str) -> bool:
+        choices = getattr(self.distributions[path], "choices", ())
+        return all(isinstance(choice, int | float) and not isinstance(choice, bool) for choice in choices)
 
     def is_log(self, path: str) -> bool:
         return bool(getattr(self.distributions[path], "log", False))
@@ -103,26 +106,25 @@ def read(
     """See `draw_figures` for the arguments."""
     trials, failed = [], []
     distributions: dict[str, BaseDistribution] = {}
-    taken: dict[str, set[Any]] = {}
+    taken: dict[str, list[Any]] = {path: [] for path in SYMBOLS}
     for trial in study.get_trials(deepcopy=False, states=OVER):
         if trial.state == TrialState.FAIL or trial.values is None or not all(map(math.isfinite, trial.values)):
             failed.append(trial.number)
             continue
-        complete = trial.state == TrialState.COMPLETE
-        done = trained.get(trial.number, 0)
         trials.append(
             Outcome(
                 number=trial.number,
                 values=tuple(trial.values),
                 params=dict(trial.params),
-                epochs=done,
-                complete=complete,
-                finished=complete and done >= epochs,
+                epochs=trained[trial.number],
+                finished=trial.state == TrialState.COMPLETE,
             )
         )
         distributions |= trial.distributions
         for path, value in trial.params.items():
-            taken.setdefault(path, set()).add(value)
+            taken.setdefault(path, []).append(value)
+    varying = [path for path, values in taken.items() if len(set(values)) > 1]
+    varying.sort(key=lambda path: (path not in SYMBOLS, -len(taken[path])))
     return Outcomes(
         study=study,
         metrics=metric_names,
@@ -130,5 +132,5 @@ def read(
         trials=tuple(trials),
         failed=tuple(failed),
         epochs=epochs,
-        distributions={path: distributions[path] for path in (*SYMBOLS, *taken) if len(taken.get(path, ())) > 1},
+        distributions={path: distributions[path] for path in varying},
     )

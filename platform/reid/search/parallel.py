@@ -13,9 +13,9 @@ from optuna.distributions import CategoricalDistribution, IntDistribution
 
 from reid.search import chart
 from reid.search.labels import metric_label, show_metric, show_value
-from reid.search.outcomes import Outcome, Outcomes
+from reid.search.outcomes import Outcomes
 
-MOST_PER_ROW = 7
+MOST_PER_ROW, MOST = 7, 14
 TICKS = 5
 NONE = -0.14
 """Height of trials without a value: a conditional parameter that was not drawn, or training that was stopped."""
@@ -34,7 +34,7 @@ class Coordinate:
 
     name: str
     heights: Floats
-    """From 0 to 1, or around `NONE`; trials to be compared first, then the stopped ones."""
+    """From 0 to 1, or around `NONE`; of the trials as ranked."""
     ticks: dict[float, str]
     """Label by height."""
 
@@ -43,31 +43,35 @@ def draw_parallel(outcomes: Outcomes) -> Figure:
     """Rows of at most seven parameters, each ending in the first objective, which gives the lines their colours."""
     if not outcomes.distributions:
         raise chart.NothingToDrawError("no parameter took more than one value")
-    trials = [*outcomes.comparable, *outcomes.stopped]
-    objective = _objective(outcomes, trials)
-    parameters = [_parameter(outcomes, trials, path) for path in outcomes.distributions]
+    objective = _objective(outcomes)
+    paths = list(outcomes.distributions)
+    parameters = [_parameter(outcomes, path) for path in paths[:MOST]]
     rows = math.ceil(len(parameters) / MOST_PER_ROW)
     per_row = math.ceil(len(parameters) / rows)
-    figure = chart.new_figure(4.0 * rows + 0.8, f"Parameters and the {objective.name} that they reached")
+    title = f"Parameters and the {objective.name} that they reached"
+    if len(paths) > MOST:
+        title += f", {MOST} of {len(paths)}: those that most trials have"
+    figure = chart.new_figure(4.0 * rows + 0.8, title)
     panels = figure.subplots(rows, 1, squeeze=False)[:, 0]
     for row, axes in enumerate(panels):
-        _draw_row(axes, outcomes, trials, [*parameters[row * per_row : (row + 1) * per_row], objective])
+        _draw_row(axes, outcomes, [*parameters[row * per_row : (row + 1) * per_row], objective])
     chart.legend(figure, panels)
     return figure
 
 
-def _objective(outcomes: Outcomes, trials: Sequence[Outcome]) -> Coordinate:
+def _objective(outcomes: Outcomes) -> Coordinate:
     metric = outcomes.metrics[0]
-    values = np.array([trial.values[0] for trial in trials])
+    values = np.array([trial.values[0] for trial in outcomes.ranked])
     values[len(outcomes.comparable) :] = np.nan
     ticks = np.linspace(np.nanmin(values), np.nanmax(values), TICKS).tolist()
     return _coordinate(metric_label(metric), values, {t: show_metric(metric, t) for t in ticks}, none="stopped")
 
 
-def _parameter(outcomes: Outcomes, trials: Sequence[Outcome], path: str) -> Coordinate:
+def _parameter(outcomes: Outcomes, path: str) -> Coordinate:
     name, distribution, log = outcomes.names[path], outcomes.distributions[path], outcomes.is_log(path)
     values = np.array(
-        [distribution.to_internal_repr(t.params[path]) if path in t.params else np.nan for t in trials], dtype=float
+        [distribution.to_internal_repr(t.params[path]) if path in t.params else np.nan for t in outcomes.ranked],
+        dtype=float,
     )
     if isinstance(distribution, CategoricalDistribution):
         taken = np.unique(values[~np.isnan(values)])
@@ -94,7 +98,7 @@ def _coordinate(
     return Coordinate(name=name, heights=heights, ticks=ticks | ({NONE: none} if missing.any() else {}))
 
 
-def _draw_row(axes: Axes, outcomes: Outcomes, trials: Sequence[Outcome], coordinates: Sequence[Coordinate]) -> None:
+def _draw_row(axes: Axes, outcomes: Outcomes, coordinates: Sequence[Coordinate]) -> None:
     points = np.stack([coordinate.heights for coordinate in coordinates], axis=1)
     y = points[:, :-1, None] * (1 - CURVE) + points[:, 1:, None] * CURVE
     x = np.arange(len(coordinates) - 1)[:, None] + np.linspace(0, 1, len(CURVE))
@@ -107,7 +111,7 @@ def _draw_row(axes: Axes, outcomes: Outcomes, trials: Sequence[Outcome], coordin
     axes.add_collection(
         LineCollection(lines[:compared][::-1], array=values[::-1], cmap="viridis", linewidths=1.3, alpha=0.9)
     )
-    for trial, line in zip(trials, lines, strict=True):
+    for trial, line in zip(outcomes.ranked, lines, strict=True):
         if trial is outcomes.ranked[0]:
             axes.plot(*line.T, color="black", linewidth=3, label=chart.best_label(trial))
         if trial is outcomes.paper_trial:

@@ -130,12 +130,13 @@ def _cut(rows: list[TrialRow], lines: int) -> list[TrialRow | str]:
 
 
 def _varying(rows: Iterable[TrialRow]) -> list[str]:
-    """Paths of the parameters that are not the same in all trials, the paper's first."""
-    taken: dict[str, set[Any]] = {path: set() for path in SYMBOLS}
+    """Paths of the parameters that are not the same in all trials: the paper's, then those that most trials have."""
+    taken: dict[str, list[Any]] = {path: [] for path in SYMBOLS}
     for row in rows:
         for path, value in row.params.items():
-            taken.setdefault(path, set()).add(value)
-    return [path for path, values in taken.items() if len(values) > 1]
+            taken.setdefault(path, []).append(value)
+    varying = [path for path, values in taken.items() if len(set(values)) > 1]
+    return sorted(varying, key=lambda path: (path not in SYMBOLS, -len(taken[path])))
 
 
 @dataclass(frozen=True, kw_only=True)
