@@ -11,9 +11,14 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
+
+from reid.models import FGSAM
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
-SCRIPTS = sorted(file.stem for file in FOLDER.glob("*.py") if file.stem not in ("comparison", "run"))
+OTHERS = ("comparison", "phases", "run")
+"""`phases` compares nothing: it says what a device can do."""
+SCRIPTS = sorted(file.stem for file in FOLDER.glob("*.py") if file.stem not in OTHERS)
 ON_A_CLUSTER = "workers"
 """Needs a Ray cluster and a minute; tests/training compares one worker with two."""
 
@@ -25,7 +30,7 @@ def _as_a_script_sees_it(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
-    for name in (*SCRIPTS, "comparison", "run"):
+    for name in (*SCRIPTS, *OTHERS):
         sys.modules.pop(name, None)
 
 
@@ -88,3 +93,55 @@ def test_only_crashes_and_differences_fail(tmp_path: Path, equal: bool | None, s
     )
     assert outcome.returncode == status
     assert shown in outcome.stdout
+
+
+def test_every_phase_is_measured() -> None:
+    """Operations: backward costs forward twice, but for the gradient of the images, which nothing needs."""
+    phases = _load("phases")
+    speeds = phases.measure("smoke", device="cpu", batch=4, modes=["eager"], windows=1, steps=1, warmup=0)
+    assert [speed.phase for speed in speeds] == ["pose", "baseline", "intermediate", "final"]
+    assert all(speed.images_per_second > 0 for speed in speeds)
+    assert all(speed.memory is None for speed in speeds)
+
+    config, _ = phases.from_scratch("smoke")
+    model = FGSAM(config.model, stage="baseline", num_identities=phases.NUM_IDENTITIES, attributes={})
+    forward: list[int] = []
+
+    def count(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+        forward.append(2 * module.weight.numel() * output[0].numel() // output.shape[1])
+
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            module.register_forward_hook(count)
+    model(torch.zeros(2, 3, config.data.height, config.data.width))
+    pose, baseline, intermediate, final = (speed.operations for speed in speeds)
+    assert baseline == 3 * sum(forward) - forward[0]
+    assert pose + baseline < intermediate < 1.1 * (pose + baseline)
+    assert pose + baseline < final < 1.1 * (pose + baseline)
+
+
+def test_the_share_of_the_peak(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    phases = _load("phases")
+    speed = phases.Speed(phase="pose", mode="eager", images_per_second=2e3, operations=5e10, memory=3 * 2**30)
+    monkeypatch.setattr(phases, "measure", lambda *args, **kwargs: [speed])
+    for options, line, cells in (
+        ([], "peak unknown", "| 3.00 | – |"),
+        (["--peak", "400"], "peak 400 TFLOP/s", "| 3.00 | 25.0% |"),
+    ):
+        monkeypatch.setattr(sys, "argv", ["phases.py", "--device", "cpu", *options])
+        phases.main()
+        shown = capsys.readouterr().out
+        assert line in shown
+        assert f"| pose | eager | 2,000.0 | 50.0 {cells}" in shown
+
+
+def test_a_missing_package_is_named() -> None:
+    outcome = subprocess.run(
+        [sys.executable, "-c", "import sys; sys.modules['torch'] = None; import phases"],
+        cwd=FOLDER,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert outcome.returncode == 1
+    assert outcome.stderr.startswith("error: the package 'torch' is missing: install it")
