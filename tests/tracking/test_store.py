@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from mlflow.exceptions import MlflowException
 from pyarrow import fs
 
 from reid.tracking import Measurement, RunRecord
+from reid.tracking import store as store_module
 from reid.tracking.store import RunStore
 
 REQUESTS = (
@@ -129,8 +129,7 @@ def test_what_lies_in_remote_storage_is_fetched_and_sent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     bucket = fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem())
-    opened = SimpleNamespace(from_uri=lambda uri: (bucket, uri.removeprefix("bucket://")))
-    monkeypatch.setattr(fs, "FileSystem", opened)
+    monkeypatch.setattr(store_module, "open_place", lambda uri: (bucket, uri.removeprefix("bucket://")))
     remote = {"bucket://notes.md": "", "bucket://drawn": "pictures"}
     store = open_store()
     store.sync(parent)

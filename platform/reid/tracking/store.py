@@ -15,6 +15,7 @@ from mlflow.entities import DatasetInput as MlflowDatasetInput
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID
 
 from reid.tracking.record import DatasetInput, RunRecord
+from reid.training.storage import open_place
 
 logger = logging.getLogger(__name__)
 
@@ -147,17 +148,18 @@ def _on_this_node(place: str, record: RunRecord) -> Iterator[Path | None]:
 
     None, with a warning, for what was deleted while the record waited: it must not hold up the rest.
     """
-    filesystem, path = (
-        pyarrow.fs.FileSystem.from_uri(place) if "://" in place else (pyarrow.fs.LocalFileSystem(), place)
-    )
-    with tempfile.TemporaryDirectory(prefix="reid-artifact-") as folder:
-        if filesystem.get_file_info(path).type is pyarrow.fs.FileType.NotFound:
-            logger.warning("MLflow's run %s goes without %s, which is there no more", record.key, place)
-            yield None
-        elif isinstance(filesystem, pyarrow.fs.LocalFileSystem):
-            yield Path(path)
-        else:
+    filesystem, path = open_place(place)
+    kind = filesystem.get_file_info(path).type
+    if kind is pyarrow.fs.FileType.NotFound:
+        logger.warning("MLflow's run %s goes without %s, which is there no more", record.key, place)
+        yield None
+    elif isinstance(filesystem, pyarrow.fs.LocalFileSystem):
+        yield Path(path)
+    else:
+        with tempfile.TemporaryDirectory(prefix="reid-artifact-") as folder:
             copy = Path(folder) / PurePosixPath(path).name
+            if kind is pyarrow.fs.FileType.Directory:
+                copy.mkdir()
             pyarrow.fs.copy_files(path, str(copy), source_filesystem=filesystem)
             yield copy
 

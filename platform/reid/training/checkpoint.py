@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from reid.config import ModelConfig, RunConfig, validate_config
 from reid.data import Attribute
 from reid.models import FGSAM
+from reid.training.storage import open_place
 
 FORMAT = 1
 PICTURES = "pictures"
@@ -108,7 +109,7 @@ def save_pictures(folder: Path, pictures: Mapping[str, bytes]) -> None:
 
 def pictures_in(location: str) -> str | None:
     """The folder of the PNG files in a checkpoint, a local path or a URI as `location` is; None where it has none."""
-    filesystem, folder = _resolve(location)
+    filesystem, folder = open_place(location)
     found = filesystem.get_file_info(str(PurePosixPath(folder) / PICTURES))
     return None if found.type is pyarrow.fs.FileType.NotFound else f"{location}/{PICTURES}"
 
@@ -205,16 +206,9 @@ def _tensors(location: str, name: str) -> dict[str, Tensor]:
 
 
 def _read(location: str, name: str) -> bytes:
-    filesystem, folder = _resolve(location)
+    filesystem, folder = open_place(location)
     try:
         with filesystem.open_input_stream(str(PurePosixPath(folder) / name)) as stream:
             return bytes(stream.read())
     except FileNotFoundError:
         raise CheckpointError(f"{location} is no checkpoint: it has no {name}") from None
-
-
-def _resolve(location: str) -> tuple[pyarrow.fs.FileSystem, str]:
-    if "://" in location:
-        filesystem, folder = pyarrow.fs.FileSystem.from_uri(location)
-        return filesystem, folder
-    return pyarrow.fs.LocalFileSystem(), str(Path(location).absolute())

@@ -70,10 +70,15 @@ class Storage:
             ) from error
 
     def _resolve(self, *names: str) -> tuple[pyarrow.fs.FileSystem, str]:
-        if self.is_local:
-            return pyarrow.fs.LocalFileSystem(), self.place(*names)
-        filesystem, path = pyarrow.fs.FileSystem.from_uri(self.place(*names))
-        return filesystem, path
+        return open_place(self.place(*names))
+
+
+def open_place(place: str) -> tuple[pyarrow.fs.FileSystem, str]:
+    """The file system of a local path or a pyarrow.fs URI, and the path in it."""
+    if "://" not in place:
+        return pyarrow.fs.LocalFileSystem(), str(Path(place).absolute())
+    filesystem, path = pyarrow.fs.FileSystem.from_uri(place)
+    return filesystem, path
 
 
 def open_store(place: str, storage: str, splits: Collection[str] | None = None) -> Dataset:
