@@ -21,7 +21,7 @@ class Row:
     name: str
     ours: float
     theirs: float
-    unit: Literal["ms", "MiB", "images/s"]
+    unit: Literal["ms", "MiB", "images/s", "trials/s"]
     aim: float | None
     """The ratio to reach; None where the row only informs."""
     equal: bool | None
@@ -30,7 +30,7 @@ class Row:
     @property
     def ratio(self) -> float:
         """How many times better ours is: a higher rate, a shorter time, less memory."""
-        return self.ours / self.theirs if self.unit == "images/s" else self.theirs / self.ours
+        return self.ours / self.theirs if self.unit.endswith("/s") else self.theirs / self.ours
 
     @property
     def verdict(self) -> str:

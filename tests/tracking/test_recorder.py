@@ -100,7 +100,7 @@ def test_a_record_put_while_an_older_one_is_sent_is_not_lost(
 
     def slow(self: RunStore, record: RunRecord) -> str:
         if later:
-            controller._keep(later.pop())  # what another process does while this one sends
+            controller.keep(later.pop())  # what another process does while this one sends
         return sync(self, record)
 
     monkeypatch.setattr(RunStore, "sync", slow)

@@ -95,8 +95,10 @@ def open_study(address: str, name: str, objectives: Sequence[Objective]) -> optu
     return study
 
 
-def _connect_sqlite(file: str) -> sqlite3.Connection:
+def _connect_sqlite(file: str | None) -> sqlite3.Connection:
     """A connection whose commits do not wait for the disk: what is committed survives any process, if not the node."""
+    if not file or file == ":memory:":
+        raise OSError("it would be gone with this process")
     connection = sqlite3.connect(file, timeout=60, check_same_thread=False)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")

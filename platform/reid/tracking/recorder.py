@@ -51,7 +51,7 @@ class Recorder:
 
     def put(self, record: RunRecord) -> None:
         """Keep a record, and send it together with all kept before, unless the server was away a moment ago."""
-        self._keep(record)
+        self.keep(record)
         if time.monotonic() >= self._retry_at:
             self.send()
 
@@ -102,7 +102,8 @@ class Recorder:
         """Records not yet sent, parents before their children."""
         return sorted(self._outbox.glob("*.json"), key=lambda path: path.stem)
 
-    def _keep(self, record: RunRecord) -> None:
+    def keep(self, record: RunRecord) -> None:
+        """Keep a record, to be sent with the next `send`."""
         self._outbox.mkdir(parents=True, exist_ok=True)
         path = self._outbox / f"{record.key}.json"
         partial = path.with_suffix(".partial")

@@ -1,0 +1,121 @@
+"""Trials per second of a sweep whose trials cost nothing: what Tune, Optuna and MLflow cost together.
+
+    python benchmarks/sweep_throughput.py --trials 500
+
+Runs stub trials of the `demo` preset's joint search, three reports each, with every trial in the study and in MLflow,
+two at a time on a Ray cluster of its own with two CPUs. "ours" is trials per second. `equal` demands the study to hold
+every trial once, MLflow one child for each, and the driver's memory to grow by less than 10% over the second half.
+"""
+
+import argparse
+import logging
+import os
+import secrets
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import ray
+from comparison import Row, main
+from mlflow import MlflowClient
+from ray import tune
+
+import reid
+from reid.config import load_config
+from reid.search.chosen import find_space
+from reid.search.reports import TrialReports
+from reid.search.spaces import start_values
+from reid.search.study import Trial, Trials, open_study
+from reid.search.trainable import as_result
+from reid.search.tuning import run_trials
+from reid.search.view import LiveView
+from reid.tracking import Recorder, RunRecord
+from reid.tracking.background import BackgroundRecorder
+from reid.training.checkpoint import EpochRecord
+
+QUICK: dict[str, Any] = {"trials": 8}
+AIM = 2.0
+EPOCHS, CPUS = 3, 2
+GROWTH = 1.1
+
+
+def stub(config: dict[str, Any]) -> None:
+    for epoch in range(1, EPOCHS + 1):
+        metrics = {"eval/mAP": epoch / (config["number"] + EPOCHS), "train/total": 1 / epoch}
+        tune.report(as_result((EpochRecord(epoch=epoch, time=time.time(), metrics=metrics),)))
+
+
+def run(trials: int = 500) -> list[Row]:
+    config = load_config(preset="demo", overrides=[f"search.trials={trials}", f"phases.final.epochs={EPOCHS}"])
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    with tempfile.TemporaryDirectory(prefix="reid-") as folder:
+        ray.init(
+            address="local",
+            num_cpus=CPUS,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            runtime_env={"py_modules": [str(Path(reid.__file__).parent)]},
+            _temp_dir=f"{folder}/ray",
+        )
+        try:
+            rate, growth, once = _sweep(config, Path(folder), trials)
+        finally:
+            ray.shutdown()
+    return [
+        Row(
+            name=f"sweep, {trials} trials that cost nothing",
+            ours=rate,
+            theirs=AIM,
+            unit="trials/s",
+            aim=1,
+            equal=once and growth < GROWTH,
+        )
+    ]
+
+
+def _sweep(config: Any, folder: Path, trials: int) -> tuple[float, float, bool]:
+    """Trials per second, growth of the driver's memory over the second half, whether all is there once."""
+    uri = f"sqlite:///{folder}/mlflow.db"
+    recorder = Recorder(uri=uri, experiment="stub", artifacts=str(folder / "artifacts"), outbox=folder / "outbox")
+    parent = RunRecord(key="stub", name="stub", status="RUNNING", tags={"reid.kind": "sweep"})
+    recorder.put(parent)
+    space = find_space("focal_triplet")
+    known = start_values(config)
+    first = {name: value for name, value in known.items() if name.startswith("loss.")}
+    memory: list[int] = []
+    started = time.perf_counter()
+    with (
+        BackgroundRecorder(recorder) as background,
+        LiveView(name="stub", metric_names=config.search.objectives, total=trials) as view,
+    ):
+        reports = TrialReports(parent, background.put, view, epochs=EPOCHS)
+
+        def observe(trial: Trial) -> None:
+            reports(trial)
+            if trial.ended is not None:
+                memory.append(psutil.Process().memory_info().rss)
+
+        study = open_study(f"sqlite:///{folder}/study.db", "stub", config.search.objectives)
+        ledger = Trials(study, space, config, first=first, observe=observe)
+        run_trials(ledger, stub, scaling=config.scaling.model_copy(update={"num_workers": 0}), at_once=CPUS)
+    seconds = time.perf_counter() - started
+    client = MlflowClient(tracking_uri=uri)
+    (experiment,) = [found for found in client.search_experiments() if found.name == "stub"]
+    runs = client.search_runs([experiment.experiment_id], "tags.`reid.trial` LIKE '%'", max_results=50_000)
+    children = sorted(int(child.data.tags["reid.trial"]) for child in runs)
+    print(f"{seconds:.1f} s, memory {[round(rss / 2**20) for rss in memory[:: max(1, trials // 10)]]} MiB", flush=True)
+    once = children == list(range(trials)) == [trial.number for trial in study.trials if trial.state.is_finished()]
+    return trials / seconds, memory[-1] / memory[len(memory) // 2], once
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=500)
+    return parser
+
+
+if __name__ == "__main__":
+    main(run, _parser(), QUICK)

@@ -1,0 +1,68 @@
+"""What a sweep tells of its trials: a child run each in MLflow, and a row in the terminal."""
+
+from collections.abc import Callable
+
+from reid.search.study import Trial
+from reid.search.view import LiveView, State, TrialRow
+from reid.tracking import Measurement, RunRecord
+from reid.tracking.record import Status
+
+STATUS: dict[State, Status] = {
+    "waiting": "RUNNING",
+    "running": "RUNNING",
+    "finished": "FINISHED",
+    "stopped": "FINISHED",
+    "failed": "FAILED",
+}
+"""MLflow's status; a trial that was stopped early has done what it was for."""
+
+
+class TrialReports:
+    """Observer of a sweep's trials.
+
+    Args:
+        parent: the sweep's own record.
+        put: takes the record of a trial.
+        view: shows all trials.
+        epochs: of a full trial.
+    """
+
+    def __init__(self, parent: RunRecord, put: Callable[[RunRecord], None], view: LiveView, *, epochs: int) -> None:
+        self._parent, self._put, self._view, self._epochs = parent, put, view, epochs
+        self._rows: dict[int, TrialRow] = {}
+
+    def show(self, trial: Trial) -> None:
+        """Show a trial without recording it: it was recorded before."""
+        self._rows[trial.number] = TrialRow(
+            number=trial.number,
+            state=trial.state,
+            epoch=trial.epochs,
+            epochs=self._epochs,
+            values=trial.values,
+            params=trial.params,
+            paper=trial.number == 0,
+            ended=trial.ended,
+        )
+        self._view.update(list(self._rows.values()))
+
+    def __call__(self, trial: Trial) -> None:
+        self._put(trial_record(self._parent, trial))
+        self.show(trial)
+
+
+def trial_record(parent: RunRecord, trial: Trial) -> RunRecord:
+    """A trial as a child run of its sweep."""
+    measurements = [Measurement(step=r.epoch, time=r.time, metrics=r.metrics) for r in trial.history]
+    if trial.ended is not None and trial.values:
+        objectives = {f"objective/{name}": value for name, value in trial.values.items()}
+        measurements.append(Measurement(step=trial.epochs, time=trial.ended, metrics=objectives))
+    return RunRecord(
+        key=f"{parent.key}.trial-{trial.number:05d}",
+        name=f"trial {trial.number}",
+        status=STATUS[trial.state],
+        parent=parent.key,
+        tags={"reid.trial": str(trial.number), "reid.state": trial.state, "reid.model": "fgsam"}
+        | ({"reid.failure": trial.failure} if trial.failure else {}),
+        params={name: str(value) for name, value in trial.params.items()},
+        measurements=tuple(measurements),
+    )

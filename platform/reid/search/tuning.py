@@ -1,0 +1,114 @@
+"""The trials of a sweep on a Ray cluster: Optuna's study says what, Ray Tune says where."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+from ray import tune
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from reid.config import ScalingConfig
+from reid.search.study import Trials
+from reid.search.trainable import records_of
+from reid.training.cluster import worker_resources
+
+DRIVER_MEMORY = 256 * 2**20
+"""What the driver of a trial of several workers asks for. Asking for a CPU, it could keep its own workers from
+starting; asking for nothing, Tune would give it one."""
+
+Trainable = Callable[[dict[str, Any]], None]
+
+
+def run_trials(trials: Trials, trainable: Trainable, *, scaling: ScalingConfig, at_once: int) -> None:
+    """Run every trial that is left.
+
+    A process runs one trial after another, so that Python and torch start once. Where a trial's process dies it is
+    started anew, up to `scaling.max_failures` times, and may go on from its own checkpoints.
+
+    Nothing of Tune's own state is kept: what must survive is in the study.
+
+    Args:
+        trainable: given `number` and `settings` (JSON), it reports `records` (`as_result`) or `failure`.
+        scaling: with `num_workers` = 0, of a trial that trains in its own process; else of the Ray Train run that it
+            starts.
+        at_once: trials under way at a time.
+    """
+    if not trials.left:
+        return
+    alone = scaling.num_workers == 0
+    resources = worker_resources(scaling) if alone else {"memory": DRIVER_MEMORY}
+    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
+    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # so that `verbose` = 0 silences it
+    scratch = tempfile.mkdtemp(prefix="reid-tune-")
+    try:
+        tune.Tuner(
+            tune.with_resources(trainable, tune.PlacementGroupFactory([resources])),
+            tune_config=tune.TuneConfig(
+                search_alg=_Suggestions(trials),
+                scheduler=_Verdicts(trials),
+                num_samples=trials.left,
+                max_concurrent_trials=at_once,
+                reuse_actors=alone,
+            ),
+            run_config=tune.RunConfig(
+                name="trials",
+                storage_path=scratch,
+                failure_config=tune.FailureConfig(max_failures=scaling.max_failures),
+                verbose=0,
+            ),
+        ).fit()
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+class _OfTheStudy:
+    """What Tune is given of a study; Tune writes it down for itself, and need not."""
+
+    def __init__(self, trials: Trials) -> None:
+        super().__init__()
+        self._trials = trials
+
+    def __getstate__(self) -> dict[str, object]:
+        return {}
+
+
+class _Suggestions(_OfTheStudy, Searcher):  # type: ignore[misc]  # Ray is untyped
+    """Takes trials from the study to Tune, and tells the study of their ends."""
+
+    def __init__(self, trials: Trials) -> None:
+        super().__init__(trials)
+        self._numbers: dict[str, int] = {}
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+        trial = self._trials.next()
+        if trial is None:
+            return str(Searcher.FINISHED)
+        self._numbers[trial_id] = trial.number
+        return {"number": trial.number, "settings": json.dumps(trial.settings)}
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        failure = "its process died, again and again" if error else (result or {}).get("failure")
+        self._trials.finish(self._numbers.pop(trial_id), failure)
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """The scheduler has told the study."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """The study is kept by itself."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        raise NotImplementedError("a sweep goes on from its study")
+
+
+class _Verdicts(_OfTheStudy, FIFOScheduler):  # type: ignore[misc]  # Ray is untyped
+    """Tells the study of every report, and Tune to stop the trials that the study prunes."""
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        if "failure" in result:
+            return str(TrialScheduler.STOP)
+        goes_on = self._trials.report(trial.config["number"], records_of(result))
+        return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
