@@ -3,8 +3,9 @@
 import math
 from collections.abc import Sequence
 from io import BytesIO
-from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 INK, FAINT, PAPER = "#222222", "#777777", "white"
@@ -60,7 +61,7 @@ class Sheet:
             self._draw.text((MARGIN, y + FRAME + cell[1] // 2), label, INK, _font(HEADING), anchor="lm")
         self._draw_legend(legend, height - MARGIN - _line(HEADING) // 2)
 
-    def place(self, row: int, column: int, image_HW3: Any, *, frame: str, caption: str = "") -> None:
+    def place(self, row: int, column: int, image_HW3: NDArray[np.uint8], *, frame: str, caption: str = "") -> None:
         """Put a uint8 image, scaled to the cell, into a frame of a colour."""
         (x, y), (width, height) = self._corner(row, column), self._cell
         self._draw.rectangle((x, y, x + width + 2 * FRAME - 1, y + height + 2 * FRAME - 1), fill=frame)
