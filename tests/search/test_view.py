@@ -111,10 +111,12 @@ def test_trials_of_an_earlier_session_do_not_count_for_the_pace() -> None:
     assert "left" not in shown(rows, total=10, now=STARTED + 60)[0]
 
 
-def test_the_best_come_first_and_the_rest_is_counted() -> None:
+def test_the_best_finished_trials_come_first_and_the_rest_is_counted() -> None:
     rows = a_sweep(100, running=4)
     lines = shown(rows, height=20)
-    scored = sorted((r for r in rows if r.state in ("finished", "stopped")), key=lambda r: -r.values["mAP"])
+    scored = sorted(
+        (r for r in rows if r.state in ("finished", "stopped")), key=lambda r: (r.state != "finished", -r.values["mAP"])
+    )
     best = section(lines, "best")
     assert best[:-1] == [str(r.number) for r in scored[: len(best) - 1]]
     assert best[-1] == f"+{len(scored) - len(best) + 1}"

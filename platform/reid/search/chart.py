@@ -84,11 +84,11 @@ def mark_trials(axes: Axes, outcomes: Outcomes, places: Mapping[int, tuple[float
         ),
         PAPER_LABEL: (
             [trial for trial in trials if trial is outcomes.paper_trial],
-            {"color": PAPER, "s": 90, "marker": "D", "edgecolors": "black", "zorder": 4},
+            {"color": PAPER, "s": 140, "marker": "D", "edgecolors": "black", "zorder": 4},
         ),
         best_label(outcomes.ranked[0]): (
             [trial for trial in trials if trial is outcomes.ranked[0]],
-            {"color": BEST, "s": 220, "marker": "*", "edgecolors": "black", "zorder": 5},
+            {"color": BEST, "s": 170, "marker": "*", "edgecolors": "black", "zorder": 5},
         ),
     }
     for label, (marked, look) in looks.items():

@@ -24,7 +24,7 @@ from reid.search.parallel import draw_parallel
 logger = logging.getLogger(__name__)
 
 PANELS_PER_ROW, MOST_PANELS = 3, 12
-FEWEST_FOR_TREND = 9
+FEWEST_FOR_TREND = 10
 FEWEST_FOR_IMPORTANCE = 10
 FEWEST_AMONG_BEST = 5
 FEWEST_DRAWN = 5
@@ -152,8 +152,8 @@ def _draw_one_sensitivity(axes: Axes, outcomes: Outcomes, path: str) -> None:
 
 def _trend(x: Floats, y: Floats) -> tuple[Floats, Floats]:
     """Medians of x and y within at most eight groups of about equally many points, equal x in one group."""
-    edges = np.unique(np.quantile(x, np.linspace(0, 1, min(8, len(x) // 3) + 1)))
-    group = np.searchsorted(edges[1:-1], x, side="right")
+    edges = np.quantile(x, np.linspace(0, 1, min(8, len(x) // 5) + 1)[1:-1])
+    group = np.searchsorted(edges, x, side="right")
     members = [group == each for each in np.unique(group)]
     return np.array([np.median(x[m]) for m in members]), np.array([np.median(y[m]) for m in members])
 

@@ -64,7 +64,8 @@ def render(
 ) -> RenderableType:
     """The sweep on at most `height` lines of `width` characters; what does not fit is left out, never wrapped.
 
-    The best trials, the paper's and the running ones share a table; parameters that are the same in all are left out.
+    The best trials, stopped ones last, the paper's and the running ones share a table; parameters that are the same in
+    all trials are left out.
 
     Args:
         metric_names: the first one ranks the trials, more is better.
@@ -77,7 +78,7 @@ def render(
         return Group(*head[:height])
     best = sorted(
         (row for row in rows if row.state in ("finished", "stopped") and metric_names[0] in row.values),
-        key=lambda row: -row.values[metric_names[0]],
+        key=lambda row: (row.state != "finished", -row.values[metric_names[0]]),
     )
     paper = [row for row in rows if row.paper][:space]
     running = sorted((row for row in rows if row.state == "running"), key=lambda row: row.number)
