@@ -9,7 +9,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "platform" / "reid"
 LAYERS = ("config", "data", "models", "losses", "evaluation", "training", "tracking", "search", "jobs")
 ALLOWED = {
-    "ray": ("training/runner.py", "training/cluster.py", "search/", "jobs/"),
+    "ray": ("training/runner.py", "training/background.py", "training/cluster.py", "search/", "jobs/"),
     "mlflow": ("tracking/",),
 }
 """The only places, within the package, that may import a library."""
