@@ -142,6 +142,12 @@ def test_history_tells_finished_stopped_and_failed_trials_apart() -> None:
     assert f"{round(100 * (1 - done / (EPOCHS * len(values))))}% saved" in epochs.get_title()
 
 
+def test_a_trial_with_a_longer_training_of_its_own_saves_nothing() -> None:
+    study = study_of([({"loss.alpha": 0.1 * n}, (0.5,)) for n in range(1, 4)], pruned=frozenset({2}))
+    outcomes = outcomes_of(study, trained={0: EPOCHS, 1: 3 * EPOCHS, 2: 1})
+    assert figures.draw_history(outcomes).axes[-1].get_title() == "17 of 20 epochs trained, 15% saved by stopping"
+
+
 def test_the_best_so_far_falls_where_less_is_better() -> None:
     contents = [({"loss.alpha": 0.1}, (0.5, 3.0)), ({"loss.alpha": 0.2}, (0.4, 5.0)), ({"loss.alpha": 0.3}, (0.6, 2.0))]
     outcomes = outcomes_of(study_of(contents, "maximize", "minimize"), "mAP", "descriptor_dim")

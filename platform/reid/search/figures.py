@@ -98,11 +98,11 @@ def _draw_epochs(axes: Axes, outcomes: Outcomes) -> None:
     chart.plain(axes)
     colours = [chart.FINISHED if trial.finished else chart.STOPPED for trial in outcomes.trials]
     axes.bar([trial.number for trial in outcomes.trials], [trial.epochs for trial in outcomes.trials], color=colours)
-    trained, full = sum(trial.epochs for trial in outcomes.trials), outcomes.epochs * len(outcomes.trials)
+    trained = sum(trial.epochs for trial in outcomes.trials)
+    full = sum(trial.epochs if trial.finished else outcomes.epochs for trial in outcomes.trials)
     axes.set_title(f"{trained:,} of {full:,} epochs trained, {1 - trained / full:.0%} saved by stopping", fontsize=11)
     axes.set_ylabel("epochs", fontsize=11)
     axes.set_xlabel("trial", fontsize=11)
-    axes.set_ylim(0, outcomes.epochs * 1.05)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
 
