@@ -15,7 +15,8 @@ from reid.jobs.checkpoints import CHECKPOINT_HELP, absolute, settings_of
 from reid.jobs.records import recorder
 from reid.models.export import CARD, ONNX, PT2, Card, Descriptor, example_images, export_descriptor
 from reid.tracking.registry import MODEL_NAME, require_alias
-from reid.training.checkpoint import CheckpointError, load_model, load_state
+from reid.training.checkpoint import load_state
+from reid.training.extraction import load_describer
 from reid.training.storage import Storage
 
 DEFAULT_ALIAS = "exported"
@@ -85,9 +86,7 @@ def export_checkpoint(config: RunConfig, checkpoint: str, folder: Path) -> Card:
         ValueError: the checkpoint is damaged, of another architecture or of the pose phase, a program fails the check,
             or the folder holds something else or cannot be written.
     """
-    model, state = load_model(checkpoint, config.model, torch.device("cpu"))
-    if model.stage == "pose":
-        raise CheckpointError(f"{checkpoint} is of phase {state.phase}, which has no descriptor: take a later phase's")
+    model, state = load_describer(checkpoint, config, torch.device("cpu"))
     descriptor = Descriptor(model, (config.data.height, config.data.width))
     digest = descriptor.digest()
     try:

@@ -6,11 +6,12 @@ import secrets
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import ray
 from ray._private.services import find_bootstrap_address
 from ray.exceptions import GetTimeoutError
+from ray.util import ActorPool
 from ray.util.placement_group import placement_group, remove_placement_group
 
 import reid
@@ -59,6 +60,32 @@ def map_on_cluster(function: Callable[[Task], Result], tasks: Sequence[Task]) ->
     for index, reference in enumerate(references):
         yield ray.get(reference)
         references[index] = None
+
+
+class _Worker:
+    def __init__(self, make: Callable[[], Callable[[Any], Any]]) -> None:
+        self._work = make()
+
+    def run(self, task: Any) -> Any:
+        return self._work(task)
+
+
+def map_on_workers(
+    make: Callable[[], Callable[[Task], Result]], tasks: Sequence[Task], scaling: ScalingConfig
+) -> Iterator[Result]:
+    """Run tasks on `scaling.min_workers` actors, each of which makes its function once, such as one with a model.
+
+    Results come in the order of the tasks. A lost actor is started again, up to `scaling.max_failures` times.
+    """
+    resources = worker_resources(scaling)
+    worker = ray.remote(_Worker).options(
+        num_cpus=resources["CPU"],
+        num_gpus=resources.get("GPU", 0),
+        max_restarts=scaling.max_failures,
+        max_task_retries=scaling.max_failures,
+    )
+    pool = ActorPool([worker.remote(make) for _ in range(min(scaling.min_workers, len(tasks)))])
+    yield from pool.map(lambda actor, task: actor.run.remote(task), tasks)
 
 
 def uses_gpu(scaling: ScalingConfig) -> bool:

@@ -1,0 +1,187 @@
+"""A table of descriptors: a Parquet file with a row for each image.
+
+Columns: `split` (null for a folder of images), `name`, `pid` and `camid` (null where unknown), `descriptor`, a
+fixed-size list of float32. The schema's metadata says how the table was made (`Origin`).
+
+Legend: N rows of the table, R rows of a block, D length of a descriptor.
+"""
+
+import os
+import uuid
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from torch import Tensor
+
+from reid.config.section import Section
+from reid.data.errors import DataError
+from reid.data.shards import PARTIAL, numeric
+
+ORIGIN = b"reid"
+"""Key of the schema's metadata."""
+COLUMNS = ("split", "name", "pid", "camid", "descriptor")
+BLOCK_ROWS = 4096
+
+
+class Origin(Section):
+    """How a table was made."""
+
+    images: str
+    """The folder of images, or the folder or URI of the prepared store."""
+    kind: Literal["folder", "store"]
+    checkpoint: str
+    digest: str
+    """Digest of the model: `reid.models.export.Descriptor.digest`."""
+    phase: str
+    height: int
+    """Of the model's input in pixels."""
+    width: int
+    settings: dict[str, Any]
+    """All settings of the extraction, as `reid.config.load_config` takes them."""
+
+
+def rows_of(
+    descriptors_RD: NDArray[np.float32],
+    names: list[str],
+    *,
+    split: str | None = None,
+    pids_R: NDArray[np.int64] | None = None,
+    camids_R: NDArray[np.int64] | None = None,
+) -> pa.RecordBatch:
+    """Rows of a table."""
+    count, dim = descriptors_RD.shape
+    flat = pa.array(np.ascontiguousarray(descriptors_RD, np.float32).reshape(-1))
+    return pa.record_batch(
+        {
+            "split": pa.array([split] * count, pa.string()),
+            "name": pa.array(names, pa.string()),
+            "pid": pa.nulls(count, pa.int64()) if pids_R is None else pa.array(pids_R),
+            "camid": pa.nulls(count, pa.int64()) if camids_R is None else pa.array(camids_R),
+            "descriptor": pa.FixedSizeListArray.from_arrays(flat, dim),
+        }
+    )
+
+
+def write_table(path: Path, origin: Origin, batches: Iterable[pa.RecordBatch]) -> int:
+    """Write a table as its rows come; it appears under its name when it is complete. Returns the number of rows.
+
+    Nothing is written where there are no rows.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}{PARTIAL}")
+    writer, rows = None, 0
+    try:
+        for batch in batches:
+            if writer is None:
+                schema = batch.schema.with_metadata({ORIGIN: origin.model_dump_json().encode()})
+                writer = pq.ParquetWriter(partial, schema)
+            writer.write_batch(batch)
+            rows += batch.num_rows
+        if writer is not None:
+            writer.close()
+            os.replace(partial, path)
+    except OSError as error:
+        raise DataError(f"{path} cannot be written ({error}): choose another place for the descriptors") from error
+    finally:
+        if partial.exists():
+            partial.unlink()
+    return rows
+
+
+class DescriptorTable:
+    """A table that was written before, open for reading; descriptors stay in the file.
+
+    Raises:
+        DataError: there is no such file, or it is no table of descriptors.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._file = pq.ParquetFile(path)
+            self.origin = Origin.model_validate_json(self._file.schema_arrow.metadata[ORIGIN])
+            if tuple(self._file.schema_arrow.names) != COLUMNS:
+                raise TypeError(f"its columns are {', '.join(self._file.schema_arrow.names)}")
+            self.dim = int(self._file.schema_arrow.field("descriptor").type.list_size)
+        except FileNotFoundError:
+            raise DataError(f"{path} does not exist: write it with --checkpoint and --images first") from None
+        except (OSError, pa.ArrowException, KeyError, TypeError, AttributeError, ValidationError) as error:
+            reason = str(error).splitlines()[0]
+            raise DataError(f"{path} is no table of descriptors ({reason}): write it anew") from error
+        self._labels = self._file.read(columns=list(COLUMNS[:-1]))
+
+    def __len__(self) -> int:
+        return int(self._labels.num_rows)
+
+    def row(self, index: int) -> dict[str, Any]:
+        """`split`, `name`, `pid` and `camid` of a row."""
+        (row,) = self._labels.slice(index, 1).to_pylist()
+        return dict(row)
+
+    def find(self, name: str) -> list[int]:
+        """Rows of a name."""
+        return np.flatnonzero(pa.compute.equal(self._labels["name"], name).to_numpy()).tolist()
+
+    def place_in_split(self, index: int) -> int:
+        """Position of a row among those of its split."""
+        split = self._labels["split"].slice(0, index)
+        return int(pa.compute.sum(pa.compute.equal(split, self._labels["split"][index])).as_py() or 0)
+
+    def blocks(self) -> Iterator[Tensor]:
+        """Descriptors (R, D) in the order of the rows."""
+        for batch in self._file.iter_batches(BLOCK_ROWS, columns=["descriptor"]):
+            yield torch.from_numpy(np.array(numeric(batch.column("descriptor"))))
+
+    def descriptor(self, index: int) -> Tensor:
+        """One row's descriptor (D,)."""
+        for block_RD in self.blocks():
+            if index < len(block_RD):
+                return block_RD[index]
+            index -= len(block_RD)
+        raise IndexError(f"{self.path} has no row {index}")
+
+
+def list_images(root: Path) -> list[str]:
+    """Names of all images (jpg, jpeg, png) under a folder, relative to it, sorted; hidden ones are left out.
+
+    Raises:
+        DataError: there is no such folder, it holds no image, or a name is no UTF-8.
+    """
+    if not root.is_dir():
+        raise DataError(f"there is no folder {root}: set --images to a folder of images or a prepared store")
+    names = []
+    for folder, folders, files in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        relative = Path(folder).relative_to(root)
+        names += [
+            (relative / file).as_posix()
+            for file in files
+            if not file.startswith(".") and file.lower().endswith((".jpg", ".jpeg", ".png"))
+        ]
+    if not names:
+        raise DataError(f"{root} holds no image (*.jpg, *.jpeg, *.png): set --images to another folder")
+    for name in names:
+        if not name.isprintable():
+            raise DataError(f"{root} holds an image with a name that cannot be shown, {name!r}: rename it")
+    return sorted(names)
+
+
+def image_place(root: Path, name: str) -> Path:
+    """Where an image of a table lies.
+
+    Raises:
+        DataError: the name leads out of the folder.
+    """
+    parts = PurePosixPath(name)
+    if parts.is_absolute() or ".." in parts.parts:
+        raise DataError(f"the name {name!r} leads out of the folder of images {root}: write the table anew")
+    return root / parts
