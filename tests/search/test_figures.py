@@ -272,12 +272,6 @@ def test_without_a_value_there_is_no_figure_but_a_note(trials: Any, caplog: pyte
     assert "no trial reached a value" in said
 
 
-def test_a_value_that_is_no_number_counts_as_failed() -> None:
-    study = optuna.create_study(direction="maximize")
-    study.optimize(lambda trial: math.nan if trial.suggest_float("loss.alpha", 0, 1) < 2 else 0.0, n_trials=1)
-    assert outcomes_of(study).failed == (0,)
-
-
 @pytest.mark.parametrize(
     ("trials", "drawn_figures", "notes"),
     [
@@ -312,13 +306,6 @@ def test_without_a_finished_trial_the_stopped_ones_are_compared() -> None:
     assert len(marks(axes, "stopped early")) == 4
     assert figures.chart.png(figures.draw_history(outcomes))
     assert figures.chart.png(parallel.draw_parallel(outcomes))
-
-
-def test_a_stopped_trial_ranks_behind_all_finished_ones() -> None:
-    contents = [({"loss.alpha": 0.1 * n}, (0.1 * n,)) for n in range(1, 4)]
-    outcomes = outcomes_of(study_of(contents, pruned=frozenset({1, 2})), trained={0: 4, 1: 2, 2: 1})
-    assert [trial.number for trial in outcomes.ranked] == [0, 1, 2]
-    assert [trial.number for trial in outcomes.stopped] == [1, 2]
 
 
 def test_importance_counts_stopped_trials_as_worse_than_finished_ones() -> None:
@@ -360,17 +347,6 @@ def test_a_wide_space_is_cut_to_what_most_trials_have() -> None:
     figure = parallel.draw_parallel(outcomes)
     assert len(figure.axes) == 2
     assert f"14 of {len(outcomes.distributions)}: those that most trials have" in figure.get_suptitle()
-
-
-def test_the_papers_trial_may_lack_parameters_and_have_others() -> None:
-    contents = [
-        ({"loss.alpha": 0.5, "loss.mining": "batch_hard"}, (0.9,)),
-        ({"layout.head.dim": 3}, (0.9,)),
-        ({"loss.alpha": 0.5, "layout.head.dim": 3}, (0.1,)),
-    ]
-    paper = outcomes_of(study_of(contents)).paper_trial
-    assert paper is not None
-    assert paper.number == 2
 
 
 def test_each_objective_needs_a_name() -> None:

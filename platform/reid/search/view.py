@@ -223,8 +223,8 @@ class LiveView:
         self._console = console or Console(highlight=False)
         self._started = time.time()
         self._rows: Sequence[TrialRow] = ()
-        self._told: set[int] | None = None
-        """Numbers of the trials that have had their line; none before the first update."""
+        self._told: set[int] = set()
+        """Numbers of the trials that have had their line, in this session's log or an earlier one's."""
         self._live = Live(
             console=self._console,
             get_renderable=self._rendered,
@@ -261,19 +261,14 @@ class LiveView:
         )
 
     def _tell(self) -> None:
-        over = [row for row in self._rows if row.state in OVER]
-        if self._told is None:
-            self._told = {row.number for row in over if row.ended is not None and row.ended < self._started}
-            if self._told:
-                self._print(f"{len(self._told)}/{self._total} trials were over before")
-        names = short_names(path for row in self._rows for path in row.params)
+        over = [row for row in self._rows if row.state in OVER and row.number not in self._told]
+        names = short_names(path for row in self._rows for path in row.params) if over else {}
         for row in over:
-            if row.number not in self._told:
-                self._told.add(row.number)
-                reached = [f"{metric_label(name)} {show_metric(name, value)}" for name, value in row.values.items()]
-                params = [f"{names[path]} {show_value(value)}" for path, value in row.params.items()]
-                said = ", ".join([*reached, f"{row.epoch}/{row.epochs} epochs", *params])
-                self._print(f"[{len(self._told)}/{self._total}] trial {row.number} {row.state}: {said}")
-
-    def _print(self, line: str) -> None:
-        self._console.print(line, soft_wrap=True, markup=False, highlight=False)
+            self._told.add(row.number)
+            if row.ended is not None and row.ended < self._started:
+                continue
+            reached = [f"{metric_label(name)} {show_metric(name, value)}" for name, value in row.values.items()]
+            params = [f"{names[path]} {show_value(value)}" for path, value in row.params.items()]
+            said = ", ".join([*reached, f"{row.epoch}/{row.epochs} epochs", *params])
+            line = f"[{len(self._told)}/{self._total}] trial {row.number} {row.state}: {said}"
+            self._console.print(line, soft_wrap=True, markup=False, highlight=False)
