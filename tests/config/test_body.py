@@ -45,6 +45,26 @@ def test_part_counts_and_descriptor_lengths(name: str, parts: int, dim: int) -> 
     assert LAYOUTS[name].descriptor_dim == dim
 
 
+def mirrored(part: Part) -> set[str]:
+    """The joints and limbs that a part sees when the image is flipped."""
+    other = {"left": "right", "right": "left"}
+    words = {"_".join(other.get(word, word) for word in name.split("_")) for name in part.joints}
+    limbs = {
+        "-".join("_".join(other.get(word, word) for word in end.split("_")) for end in name.split("-"))
+        for name in part.limbs
+    }
+    return words | limbs
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_flipped_image_has_the_same_parts(name: str) -> None:
+    """Each part is its own mirror image, or another part's."""
+    parts = LAYOUTS[name].parts
+    assert sorted(sorted(mirrored(part)) for part in parts) == sorted(
+        sorted({*part.joints, *part.limbs}) for part in parts
+    )
+
+
 def test_eight_parts_keeps_left_and_right_apart() -> None:
     sides = [{joint.split("_")[0] for joint in part.joints} for part in LAYOUTS["eight_parts"].parts[2:]]
     assert sides == [{"right"}, {"left"}] * 3

@@ -1,12 +1,67 @@
+"""What every sampler promises, and what each promises beyond that."""
+
+import inspect
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reid.data import balanced_batches, rank_slice, shuffled_batches
+from reid.data import balanced_batches, rank_slice, sampler, shuffled_batches
 
 seeds = st.integers(0, 2**31 - 1)
 epochs = st.integers(0, 1000)
+
+BATCH, UNIT = 12, 4
+PIDS = np.random.default_rng(0).permutation(np.repeat(np.arange(10), [4, 5, 6, 7, 8, 4, 5, 6, 7, 8]))
+"""Each identity has as many images as a batch shows of it, or more."""
+Sample = Callable[[int, int], np.ndarray]
+SAMPLERS: dict[str, Sample] = {
+    "shuffled_batches": lambda seed, epoch: shuffled_batches(len(PIDS), BATCH, seed, epoch),
+    "balanced_batches": lambda seed, epoch: balanced_batches(PIDS, BATCH // UNIT, UNIT, seed, epoch),
+}
+"""Every sampler over the same images, as a function of (seed, epoch)."""
+
+
+def test_every_sampler_is_tested() -> None:
+    public = {name for name, _ in inspect.getmembers(sampler, inspect.isfunction) if name.endswith("_batches")}
+    assert public == SAMPLERS.keys()
+
+
+@pytest.mark.parametrize("sample", SAMPLERS.values(), ids=SAMPLERS)
+class TestEverySampler:
+    def test_gives_whole_batches_of_indices(self, sample: Sample) -> None:
+        indices = sample(0, 0)
+        assert indices.dtype == np.int64
+        assert indices.shape == (len(PIDS) // BATCH, BATCH)
+        assert indices.min() >= 0
+        assert indices.max() < len(PIDS)
+
+    def test_depends_on_seed_and_epoch_alone(self, sample: Sample) -> None:
+        first = sample(1, 2)
+        np.random.seed(5)
+        state = np.random.get_state()[1].tolist()
+        np.testing.assert_array_equal(first, sample(1, 2))
+        assert np.random.get_state()[1].tolist() == state
+        for seed, epoch in ((1, 3), (2, 2), (2, 1)):
+            assert (first != sample(seed, epoch)).any()
+
+    def test_shows_no_image_twice_in_a_batch(self, sample: Sample) -> None:
+        for epoch in range(5):
+            assert all(len(set(batch)) == BATCH for batch in sample(0, epoch).tolist())
+
+    def test_shows_every_image_and_identity_in_time(self, sample: Sample) -> None:
+        shown = np.concatenate([sample(0, epoch).ravel() for epoch in range(20)])
+        assert set(shown) == set(range(len(PIDS)))
+        assert set(PIDS[sample(0, 0)].ravel()) == set(PIDS)
+
+    @pytest.mark.parametrize("world", [1, 2, 3])
+    @pytest.mark.parametrize("unit", [1, UNIT])
+    def test_ranks_share_every_batch(self, sample: Sample, world: int, unit: int) -> None:
+        indices = sample(0, 0)
+        parts = [indices[:, rank_slice(BATCH, rank, world, unit)] for rank in range(world)]
+        np.testing.assert_array_equal(np.concatenate(parts, axis=1), indices)
 
 
 @given(count=st.integers(1, 200), batch=st.integers(1, 64), seed=seeds, epoch=epochs)
@@ -17,11 +72,9 @@ def test_shuffled_batches_show_every_image_at_most_once(count: int, batch: int, 
         return
     indices = shuffled_batches(count, batch, seed, epoch)
     assert indices.shape == (count // batch, batch)
-    assert indices.dtype == np.int64
     assert len(np.unique(indices)) == indices.size
     assert indices.min() >= 0
     assert indices.max() < count
-    np.testing.assert_array_equal(indices, shuffled_batches(count, batch, seed, epoch))
 
 
 @st.composite
@@ -53,14 +106,6 @@ def test_balanced_batches_keep_their_promises(case: tuple[np.ndarray, int, int],
     assert max(visited) - min(visited) <= 1
     for pid in np.unique(pids):
         assert np.ptp(uses[pids == pid]) <= 1, "images take turns"
-
-
-def test_balanced_batches_depend_on_seed_and_epoch_alone() -> None:
-    pids = np.repeat(np.arange(30), 5)
-    first = balanced_batches(pids, 4, 4, 1, 2)
-    np.testing.assert_array_equal(first, balanced_batches(pids.copy(), 4, 4, 1, 2))
-    for seed, epoch in ((1, 3), (2, 2), (2, 1)):
-        assert (first != balanced_batches(pids, 4, 4, seed, epoch)).any()
 
 
 def test_identities_meet_by_chance() -> None:

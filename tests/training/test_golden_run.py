@@ -28,8 +28,8 @@ GOLDEN = Path(__file__).with_name("golden") / "smoke.json"
 RENEW = "REID_RENEW_GOLDEN"
 LOSS_TOLERANCE = 1e-3
 """Relative. Another instruction set changed no loss by 1e-6; α = 0.51 in place of 0.5 changes one by 5e-3."""
-SCORE_TOLERANCE = 0.05
-"""Absolute: one of the 24 queries, or of the 48 people in the gallery, on the other side of a tie."""
+SCORE_TOLERANCE = 0.1
+"""Absolute: one of the dozen people who show a joint, or two of the 24 queries, on the other side of a tie."""
 TIMED = "train/images_per_second"
 
 Metrics = dict[str, float]

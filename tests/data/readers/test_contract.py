@@ -75,6 +75,19 @@ def test_the_splits_make_a_re_id_protocol(name: str, sources: Sources) -> None:
     assert scores.valid_Q.all(), "every query has a match by another camera"
 
 
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("found", ["nothing", "an empty folder", "a file"])
+def test_a_source_that_is_none_is_named(name: str, found: str, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    if found == "an empty folder":
+        source.mkdir()
+    elif found == "a file":
+        source.write_text("images")
+    manifest = without_counts(name)
+    with pytest.raises(DataError, match="source"):
+        READERS[manifest.reader](source, manifest, (128, 64))
+
+
 @pytest.mark.parametrize("name", [name for name in RE_ID if load_manifest(name).counts])
 def test_an_incomplete_download_is_noticed(name: str, sources: Sources) -> None:
     manifest = load_manifest(name)
