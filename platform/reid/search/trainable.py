@@ -32,6 +32,9 @@ class TrialJob:
     folder: str
     """Where trials keep their own checkpoints, each in a folder of its own."""
 
+    def folder_of(self, number: int) -> str:
+        return f"{self.folder}/{number:05d}"
+
 
 def train_trial(config: dict[str, Any], job: TrialJob) -> None:
     """Train a trial to its end, going on from its own last checkpoint if any, and report every epoch."""
@@ -45,7 +48,7 @@ def train_trial(config: dict[str, Any], job: TrialJob) -> None:
     in_process = job.config.scaling.num_workers == 0
     observe = ReportHere() if in_process else ReportFromController()
     try:
-        checkpoint = fit(phase_job, folder=f"{job.folder}/{config['number']:05d}", observe=observe)
+        checkpoint = fit(phase_job, folder=job.folder_of(config["number"]), observe=observe)
     except FAILURES as error:
         tune.report({"failure": str(error) or repr(error)})
         return

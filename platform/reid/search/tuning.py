@@ -10,6 +10,8 @@ from typing import Any
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
+from ray.util.state import list_actors
+from ray.util.state.exception import RayStateApiException
 
 from reid.config import ScalingConfig
 from reid.search.study import Trials
@@ -23,7 +25,14 @@ starting; asking for nothing, Tune would give it one."""
 Trainable = Callable[[dict[str, Any]], None]
 
 
-def run_trials(trials: Trials, trainable: Trainable, *, scaling: ScalingConfig, at_once: int) -> None:
+def run_trials(
+    trials: Trials,
+    trainable: Trainable,
+    *,
+    scaling: ScalingConfig,
+    at_once: int,
+    discard: Callable[[int], None] = lambda _: None,
+) -> None:
     """Run every trial that is left.
 
     A process runs one trial after another, so that Python and torch start once. Where a trial's process dies it is
@@ -36,6 +45,7 @@ def run_trials(trials: Trials, trainable: Trainable, *, scaling: ScalingConfig, 
         scaling: with `num_workers` = 0, of a trial that trains in its own process; else of the Ray Train run that it
             starts.
         at_once: trials under way at a time.
+        discard: called with the number of a trial once the study knows that it is over.
     """
     if not trials.left:
         return
@@ -48,7 +58,7 @@ def run_trials(trials: Trials, trainable: Trainable, *, scaling: ScalingConfig, 
         tune.Tuner(
             tune.with_resources(trainable, tune.PlacementGroupFactory([resources])),
             tune_config=tune.TuneConfig(
-                search_alg=_Suggestions(trials),
+                search_alg=_Suggestions(trials, discard),
                 scheduler=_Verdicts(trials),
                 num_samples=trials.left,
                 max_concurrent_trials=at_once,
@@ -65,6 +75,21 @@ def run_trials(trials: Trials, trainable: Trainable, *, scaling: ScalingConfig, 
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+def require_dashboard() -> None:
+    """Ray frees the workers of a trial that is stopped early by its dashboard's knowledge of processes.
+
+    Raises:
+        ValueError: the cluster runs without.
+    """
+    try:
+        list_actors(limit=1, timeout=30)
+    except RayStateApiException as error:
+        raise ValueError(
+            "search.workers: trials of several workers need the cluster's dashboard, without which those of a stopped "
+            f"trial are never freed ({error}); start the cluster with it, or set search.workers to 1"
+        ) from error
+
+
 class _OfTheStudy:
     """What Tune is given of a study; Tune writes it down for itself, and need not."""
 
@@ -79,8 +104,9 @@ class _OfTheStudy:
 class _Suggestions(_OfTheStudy, Searcher):  # type: ignore[misc]  # Ray is untyped
     """Takes trials from the study to Tune, and tells the study of their ends."""
 
-    def __init__(self, trials: Trials) -> None:
+    def __init__(self, trials: Trials, discard: Callable[[int], None]) -> None:
         super().__init__(trials)
+        self._discard = discard
         self._numbers: dict[str, int] = {}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str:
@@ -92,7 +118,9 @@ class _Suggestions(_OfTheStudy, Searcher):  # type: ignore[misc]  # Ray is untyp
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         failure = "its process died, again and again" if error else (result or {}).get("failure")
-        self._trials.finish(self._numbers.pop(trial_id), failure)
+        number = self._numbers.pop(trial_id)
+        self._trials.finish(number, failure)
+        self._discard(number)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """The scheduler has told the study."""

@@ -81,6 +81,13 @@ def open_place(place: str) -> tuple[pyarrow.fs.FileSystem, str]:
     return filesystem, path
 
 
+def delete_folder(place: str) -> None:
+    """Delete a folder, a local path or a pyarrow.fs URI, with all that is in it, if it is there."""
+    filesystem, path = open_place(place)
+    if filesystem.get_file_info(path).type is not pyarrow.fs.FileType.NotFound:
+        filesystem.delete_dir(path)
+
+
 def open_store(place: str, storage: str, splits: Collection[str] | None = None) -> Dataset:
     """Open an Arrow store; a remote one through this node's cache.
 
