@@ -15,6 +15,13 @@ from mlflow.entities import Run
 PHASES = ("pose", "baseline", "intermediate", "final")
 EPOCHS = {"pose": 1, "baseline": 6, "intermediate": 1, "final": 6}
 SCORES = ("rank1", "rank5", "rank10", "mAP", "mINP")
+RANKING = {"cmc.png", "ranked.png"}
+PICTURES = {
+    "pose": {"pose_maps.png"},
+    "baseline": RANKING,
+    "intermediate": RANKING,
+    "final": RANKING | {"parts.png"},
+}
 ROOT = Path(__file__).parents[2]
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
@@ -102,6 +109,11 @@ def children_of(parent: Run, browser: MlflowClient) -> dict[str, Run]:
     return {run.info.run_name: run for run in found}
 
 
+def pictures_of(run: Run, browser: MlflowClient) -> set[str]:
+    """Names of the pictures among a run's artifacts."""
+    return {Path(file.path).name for file in browser.list_artifacts(run.info.run_id, "pictures")}
+
+
 def test_it_prints_the_table_the_places_and_the_browse_command(uninterrupted: Finished, shared_storage: Path) -> None:
     (printed,) = uninterrupted.printed
     lines = printed.splitlines()
@@ -132,7 +144,34 @@ def test_mlflow_holds_one_parent_with_a_child_for_each_phase(uninterrupted: Fini
         assert re.fullmatch(r"[0-9a-f]{36}", item.dataset.digest)
     final = json.loads((uninterrupted.folder / "result.json").read_text())["final"]
     assert {name: parent.data.metrics[f"eval/{name}"] for name in SCORES} == final
-    assert {file.path for file in browser.list_artifacts(parent.info.run_id)} == {"config.yaml", "results.md"}
+    files = {file.path for file in browser.list_artifacts(parent.info.run_id)}
+    assert files == {"config.yaml", "results.md", "pictures"}
+
+
+def test_mlflow_holds_the_pictures_of_every_evaluation(uninterrupted: Finished, browser: MlflowClient) -> None:
+    parent = parent_of("whole", browser)
+    for phase, run in children_of(parent, browser).items():
+        assert pictures_of(run, browser) == PICTURES[phase]
+        assert {path.name for path in (uninterrupted.checkpoint(phase) / "pictures").iterdir()} == PICTURES[phase]
+    assert pictures_of(parent, browser) == PICTURES["final"]
+
+
+def test_evaluating_the_last_checkpoint_gives_its_scores_again_and_pictures(
+    uninterrupted: Finished, browser: MlflowClient, start: Callable[..., Any], shared_storage: Path
+) -> None:
+    checkpoint = uninterrupted.checkpoint("final")
+    start(
+        *(sys.executable, "jobs/evaluate.py", "--checkpoint", checkpoint),
+        *("--set", "scaling.num_workers=2", "--set", f"storage={shared_storage}", "--set", "name=again"),
+    ).finish()
+    (experiment,) = [found for found in browser.search_experiments() if found.name == "reid"]
+    (run,) = browser.search_runs([experiment.experiment_id], "tags.`reid.kind` = 'evaluation'")
+    measured = uninterrupted.history("final")[-1]["metrics"]
+    assert run.data.metrics == {name: value for name, value in measured.items() if name.startswith("eval/")}
+    assert pictures_of(run, browser) == PICTURES["final"]
+    (folder,) = (shared_storage / "runs").glob("again-evaluation-*/pictures")
+    for picture in PICTURES["final"]:
+        assert (folder / picture).read_bytes() == (checkpoint / "pictures" / picture).read_bytes()
 
 
 def test_mlflow_holds_a_point_for_each_epoch(uninterrupted: Finished, browser: MlflowClient) -> None:
@@ -143,8 +182,8 @@ def test_mlflow_holds_a_point_for_each_epoch(uninterrupted: Finished, browser: M
             assert points == [(r["epoch"], r["metrics"][name], int(r["time"] * 1000)) for r in history]
             assert len(points) == EPOCHS[phase]
         assert ("eval/mAP" in run.data.metrics) == (phase != "pose")
-        if phase != "pose":
-            assert {f"eval/{name}" for name in SCORES} <= set(run.data.metrics)
+        scores = {"eval/pck"} if phase == "pose" else {f"eval/{name}" for name in SCORES}
+        assert scores <= set(run.data.metrics)
         assert ("eval/attributes/gender" in run.data.metrics) == (phase in ("intermediate", "final"))
 
 
