@@ -42,14 +42,6 @@ def test_attributes_equal_the_loops(dtype: torch.dtype, tolerance: float) -> Non
         assert loss.item() == pytest.approx(_by_loops(logits[name].double(), labels[name]), rel=tolerance)
 
 
-def test_an_attribute_nobody_has_is_an_attached_zero() -> None:
-    logits = _logits(3, 2).requires_grad_()
-    losses = attribute_cross_entropies({"hat": logits}, torch.full((3, 1), -1), ("hat",), OneRank())
-    assert losses["hat"].item() == 0
-    losses["hat"].backward()
-    assert torch.equal(logits.grad, torch.zeros(3, 2))
-
-
 def test_without_attributes_there_are_no_terms() -> None:
     assert attribute_cross_entropies({}, torch.zeros(3, 0), (), OneRank()) == {}
 
@@ -57,14 +49,3 @@ def test_without_attributes_there_are_no_terms() -> None:
 def test_attributes_must_have_a_column() -> None:
     with pytest.raises(ValueError, match="the batch has no attribute 'hat', only age"):
         attribute_cross_entropies({"hat": _logits(3, 2)}, torch.zeros(3, 1), ("age",), OneRank())
-
-
-def test_gradients() -> None:
-    labels = torch.tensor([[1, -1], [0, 2]])
-    logits = _logits(2, 3).requires_grad_(), _logits(2, 3).requires_grad_()
-    assert torch.autograd.gradcheck(lambda x: identity_cross_entropy(x, labels[:, 0], OneRank(), 0.1), logits[:1])
-
-    def attributes(a: Tensor, b: Tensor) -> tuple[Tensor, ...]:
-        return tuple(attribute_cross_entropies({"a": a, "b": b}, labels, ("a", "b"), OneRank()).values())
-
-    assert torch.autograd.gradcheck(attributes, logits)

@@ -219,18 +219,3 @@ def test_ignored_cells_have_no_gradient_even_where_the_map_is_not_finite() -> No
     known[0, 1, 1] = False
     masked_squared_error([spoilt], torch.ones(1, 2, 3, 3), known, OneRank()).backward()
     assert torch.equal(maps.grad[0, 0] != 0, known[0])
-
-
-def test_nothing_known_is_an_attached_zero() -> None:
-    maps = torch.ones(1, 2, 3, 3, requires_grad=True)
-    loss = masked_squared_error([maps], torch.zeros(1, 2, 3, 3), torch.zeros(1, 3, 3, dtype=torch.bool), OneRank())
-    assert loss.item() == 0
-    loss.backward()
-    assert torch.equal(maps.grad, torch.zeros_like(maps))
-
-
-def test_gradients() -> None:
-    target = torch.randn(1, 2, 3, 3, dtype=torch.float64)
-    known = torch.tensor([[[True, False, True]] * 3])
-    maps = torch.randn(1, 2, 3, 3, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x: masked_squared_error([x, 2 * x], target, known, OneRank()), maps)

@@ -117,15 +117,6 @@ def test_the_focal_weight_is_part_of_the_graph() -> None:
     assert d_ap.grad.item() == pytest.approx(2 * 1.4 * 0.9 + 1.4**2 + 1)
 
 
-@pytest.mark.parametrize("mining", MINING)
-def test_autocast_does_not_reach_it(mining: str) -> None:
-    embeddings, labels = _embeddings(6, 8, dtype=torch.float32), torch.tensor(LABELS["uneven"])
-    loss = FocalTripletLoss(mining=mining)
-    with torch.autocast("cpu", torch.bfloat16):
-        inside = loss(embeddings, labels)
-    assert torch.equal(inside, loss(embeddings, labels))
-
-
 def test_unknown_names_list_the_known() -> None:
     with pytest.raises(ValueError, match="invalid mining 'semi_hard', expected one of batch_all, batch_hard"):
         FocalTripletLoss(mining="semi_hard")
