@@ -40,6 +40,7 @@ def test_a_table_reads_back_as_it_was_written(tmp_path: Path) -> None:
     assert table.row(1) == {"split": "query", "name": "b/c.jpg", "pid": 1, "camid": 2}
     assert table.row(3) == {"split": None, "name": "0.jpg", "pid": None, "camid": None}
     assert (table.find("1.jpg"), table.find("no.jpg")) == ([2, 4], [])
+    assert (table.find("query/1.jpg"), table.find("query/b/c.jpg"), table.find("gallery/1.jpg")) == ([2], [1], [])
     assert (table.place_in_split(0), table.place_in_split(2)) == (0, 2)
     for row in (0, 2, 3, len(table) - 1):
         np.testing.assert_array_equal(table.descriptor(row).numpy(), np.concatenate(shares)[row])

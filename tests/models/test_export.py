@@ -84,6 +84,18 @@ def test_another_models_descriptors_do_not_pass(build: Callable[..., FGSAM]) -> 
         require_agreement("here", lambda images: descriptor(images) * float("nan"), descriptor, SIZE)
 
 
+def test_a_model_without_a_program_is_refused(build: Callable[..., FGSAM], tmp_path: Path) -> None:
+    class Unpredictable(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x if float(x.sum()) > 0 else -x
+
+    model = build("baseline")
+    model.trunk.append(Unpredictable())
+    with pytest.raises(ExportError, match=r"the trunk resnet18 cannot be exported \(.+\): use the checkpoint itself"):
+        export_descriptor(Descriptor(model, SIZE), CARD_OF_TEST, tmp_path)
+    assert not (tmp_path / CARD).exists()
+
+
 def test_a_program_for_one_batch_size_alone_does_not_pass(build: Callable[..., FGSAM]) -> None:
     descriptor = Descriptor(build("baseline"), SIZE)
 

@@ -128,8 +128,13 @@ class DescriptorTable:
         return dict(row)
 
     def find(self, name: str) -> list[int]:
-        """Rows of a name."""
-        return np.flatnonzero(pa.compute.equal(self._labels["name"], name).to_numpy()).tolist()
+        """Rows of a name, or of split/name."""
+        names, splits = self._labels["name"], self._labels["split"]
+        split, _, within = name.partition("/")
+        same = pa.compute.equal(names, name)
+        if not pa.compute.any(same).as_py():
+            same = pa.compute.and_(pa.compute.equal(names, within), pa.compute.equal(splits, split))
+        return np.flatnonzero(same.fill_null(False).to_numpy()).tolist()
 
     def place_in_split(self, index: int) -> int:
         """Position of a row among those of its split."""

@@ -5,6 +5,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import torch
@@ -14,6 +15,7 @@ from reid.jobs import command
 from reid.jobs.checkpoints import CHECKPOINT_HELP, absolute, settings_of
 from reid.jobs.records import recorder
 from reid.models.export import CARD, ONNX, PT2, Card, Descriptor, example_images, export_descriptor
+from reid.tracking import Recorder
 from reid.tracking.registry import MODEL_NAME, require_alias
 from reid.training.checkpoint import load_state
 from reid.training.extraction import load_describer
@@ -45,8 +47,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
 
 
-def run_export(config: RunConfig, checkpoint: str, alias: str, output: str | None) -> str:
-    """Export a checkpoint and register the result; returns its version.
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """What became of a checkpoint."""
+
+    place: str
+    """Folder of the files: a local path or a URI."""
+    card: Card
+    version: str | None
+    """In MLflow's registry; None when MLflow was out of reach."""
+
+
+def run_export(config: RunConfig, checkpoint: str, alias: str, output: str | None) -> Published:
+    """Export a checkpoint and register the result.
 
     Raises:
         ValueError: settings, checkpoint, alias or output do not permit it, or what was exported fails the check.
@@ -58,23 +71,53 @@ def run_export(config: RunConfig, checkpoint: str, alias: str, output: str | Non
     runs = recorder(config, storage, os.environ.get("MLFLOW_TRACKING_URI"))
     phase = load_state(checkpoint).phase
     run_key = run_of(checkpoint, phase)
-    name = run_key or f"{config.name}.{phase}"
-    folder = storage.scratch / "exports" / name if output is None else Path(output).absolute()
-    card = export_checkpoint(config, checkpoint, folder)
-    place = str(folder)
-    if output is None and not storage.is_local:
-        place = storage.place("exports", name)
-        for file in sorted(folder.iterdir()):
-            storage.upload(file, "exports", name, file.name)
+    if output is None:
+        names = ("exports", run_key or f"{config.name}.{phase}")
+        published = publish_checkpoint(
+            config, checkpoint, storage=storage, runs=runs, names=names, alias=alias, run_key=run_key
+        )
+    else:
+        folder = Path(output).absolute()
+        card = export_checkpoint(config, checkpoint, folder)
+        version = runs.publish(folder, alias=alias, run_key=run_key)
+        published = Published(place=str(folder), card=card, version=version)
+    card, place = published.card, published.place
     print(f"input: uint8 RGB, batch × 3 × {card.height} × {card.width}; output: float32, batch × {card.dim}")
     print(f"torch: torch.export.load('{place}/{PT2}').module()")
     print(f"ONNX: onnxruntime.InferenceSession('{place}/{ONNX}')")
-    version = runs.publish(folder, alias=alias, run_key=run_key)
-    if version is None:
+    if published.version is None:
         raise ConnectionError(f"MLflow at {runs.uri} did not take the model: the files are in {place}, export again")
-    print(f"MLflow: {runs.uri}, model {MODEL_NAME}, version {version}, alias {alias}")
+    print(f"MLflow: {runs.uri}, model {MODEL_NAME}, version {published.version}, alias {alias}")
     print(f"load: mlflow.pytorch.load_model('models:/{MODEL_NAME}@{alias}')")
-    return version
+    return published
+
+
+def publish_checkpoint(
+    config: RunConfig,
+    checkpoint: str,
+    *,
+    storage: Storage,
+    runs: Recorder,
+    names: tuple[str, ...],
+    alias: str,
+    run_key: str | None,
+) -> Published:
+    """Export a checkpoint into a folder of the storage and register the result, as far as MLflow is within reach.
+
+    Args:
+        names: of the folder under the storage's root.
+        run_key: key of the run that trained it.
+
+    Raises:
+        ValueError: see `export_checkpoint`; or the alias is not allowed.
+    """
+    folder = storage.scratch.joinpath(*names)
+    card = export_checkpoint(config, checkpoint, folder)
+    if not storage.is_local:
+        for file in sorted(folder.iterdir()):
+            storage.upload(file, *names, file.name)
+    version = runs.publish(folder, alias=alias, run_key=run_key)
+    return Published(place=storage.place(*names), card=card, version=version)
 
 
 def export_checkpoint(config: RunConfig, checkpoint: str, folder: Path) -> Card:

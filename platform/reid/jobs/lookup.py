@@ -50,8 +50,8 @@ def look_up(config: RunConfig, wanted: Lookup) -> Path:
     pictures = _Pictures(config, table, wanted.images or table.origin.images)
     rows = table.find(wanted.query)
     if len(rows) > 1:
-        splits = ", ".join(str(table.row(row)["split"]) for row in rows)
-        raise DataError(f"the name {wanted.query} stands for {len(rows)} images, of {splits}: give the image's file")
+        choices = ", ".join(f"{table.row(row)['split']}/{wanted.query}" for row in rows)
+        raise DataError(f"the name {wanted.query} stands for {len(rows)} images: give one of {choices}")
     if rows:
         (own,) = rows
         query_HW3, query_D, pid = pictures.of_row(own), table.descriptor(own), table.row(own)["pid"]

@@ -115,19 +115,13 @@ def export_descriptor(descriptor: Descriptor, card: Card, folder: Path) -> dict[
         Largest cosine distance from the model by file.
 
     Raises:
-        ExportError: a program's descriptors are not the model's.
+        ExportError: the model cannot be written as a program, or a program's descriptors are not the model's.
     """
-    example_BCHW = example_images(2, descriptor.image_size)
-    with torch.no_grad():
-        program = torch.export.export(
-            descriptor, (example_BCHW,), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},)
-        ).run_decompositions({})  # nothing is changed in place any more: MLflow has to trace it again
-    torch.export.save(program, folder / PT2)
-    exported = torch.onnx.export(
-        program, input_names=[INPUT], output_names=[OUTPUT], dynamic_shapes=({0: "batch"},), dynamo=True, verbose=False
-    )
-    assert exported is not None
-    exported.save(folder / ONNX)
+    try:
+        _write_programs(descriptor, folder)
+    except RuntimeError as error:  # of torch.export and torch.onnx, whatever they have no program for
+        trunk, reason = descriptor.model.config.trunk, (str(error).splitlines() or [repr(error)])[0]
+        raise ExportError(f"the trunk {trunk} cannot be exported ({reason}): use the checkpoint itself") from error
     onnx.checker.check_model(str(folder / ONNX), full_check=True)
     distances = {
         name: require_agreement(str(folder / name), load(folder / name), descriptor, descriptor.image_size)
@@ -135,6 +129,21 @@ def export_descriptor(descriptor: Descriptor, card: Card, folder: Path) -> dict[
     }
     (folder / CARD).write_text(json.dumps(asdict(card), indent=1))
     return distances
+
+
+def _write_programs(descriptor: Descriptor, folder: Path) -> None:
+    with torch.no_grad():
+        program = torch.export.export(
+            descriptor,
+            (example_images(2, descriptor.image_size),),
+            dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
+        ).run_decompositions({})  # nothing is changed in place any more: MLflow has to trace it again
+    torch.export.save(program, folder / PT2)
+    exported = torch.onnx.export(
+        program, input_names=[INPUT], output_names=[OUTPUT], dynamic_shapes=({0: "batch"},), dynamo=True, verbose=False
+    )
+    assert exported is not None
+    exported.save(folder / ONNX)
 
 
 def load_pt2(file: Path) -> Describe:
