@@ -217,6 +217,13 @@ def test_the_front_is_what_no_trial_beats() -> None:
     assert f"{len(front)} of {len(values)} trials" in figure.get_suptitle()
 
 
+@pytest.mark.parametrize(("direction", "steps"), [("minimize", "steps-post"), ("maximize", "steps-pre")])
+def test_the_front_encloses_what_it_beats(direction: str, steps: str) -> None:
+    study, _ = a_sweep(12, "maximize", direction)
+    (line,) = figures.draw_pareto(outcomes_of(study, "mAP", "descriptor_dim")).axes[0].lines
+    assert line.get_drawstyle() == steps
+
+
 def test_three_objectives_give_two_panels() -> None:
     rng = random.Random(2)
     contents = [(drawn(rng), (rng.random(), rng.random(), rng.random())) for _ in range(12)]
@@ -245,6 +252,13 @@ def test_parallel_coordinates_hold_every_trial_at_its_value() -> None:
     assert layout.ticks == {0.0: "six_parts", 1.0: "whole_body"}
     assert dim.heights.tolist() == pytest.approx([1, 0, parallel.NONE], abs=parallel.SPREAD)
     assert dim.ticks[parallel.NONE] == "not used"
+
+
+def test_parallel_coordinates_end_below_for_stopped_trials() -> None:
+    contents = [({"loss.alpha": 0.1 * n}, (0.2 * n,)) for n in range(1, 5)]
+    objective = parallel._objective(outcomes_of(study_of(contents, pruned=frozenset({3}))))
+    assert objective.heights.tolist() == pytest.approx([1, 0.5, 0, parallel.NONE], abs=parallel.SPREAD)
+    assert set(objective.ticks.values()) == {"20.0%", "30.0%", "40.0%", "50.0%", "60.0%", "stopped"}
 
 
 def log_of(study: optuna.Study, caplog: pytest.LogCaptureFixture) -> tuple[set[str], str]:

@@ -140,6 +140,9 @@ def test_parameters_without_room_are_left_out() -> None:
     header = shown(a_sweep(30), width=64)[2]
     assert "α" in header
     assert "learning_rate" not in header
+    rows = [row(n, mAP=0.5, params={"loss.alpha": n / 100, "x" * 13: n}) for n in range(20)]
+    for width in range(16, 80):
+        assert "…" not in "".join(shown(rows, width=width)[2:])
 
 
 def test_a_trial_shows_what_it_reached() -> None:

@@ -108,7 +108,7 @@ def read(
     distributions: dict[str, BaseDistribution] = {}
     taken: dict[str, list[Any]] = {path: [] for path in SYMBOLS}
     for trial in study.get_trials(deepcopy=False, states=OVER):
-        if trial.state == TrialState.FAIL or trial.values is None or not all(map(math.isfinite, trial.values)):
+        if trial.values is None or not all(map(math.isfinite, trial.values)):
             failed.append(trial.number)
             continue
         trials.append(
