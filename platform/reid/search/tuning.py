@@ -53,13 +53,14 @@ def run_trials(
     resources = worker_resources(scaling) if alone else {"memory": DRIVER_MEMORY}
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # so that `verbose` = 0 silences it
+    verdicts = _Verdicts(trials)
     scratch = tempfile.mkdtemp(prefix="reid-tune-")
     try:
         tune.Tuner(
             tune.with_resources(trainable, tune.PlacementGroupFactory([resources])),
             tune_config=tune.TuneConfig(
-                search_alg=_Suggestions(trials, discard),
-                scheduler=_Verdicts(trials),
+                search_alg=_Suggestions(trials, verdicts, discard),
+                scheduler=verdicts,
                 num_samples=trials.left,
                 max_concurrent_trials=at_once,
                 reuse_actors=alone,
@@ -101,12 +102,30 @@ class _OfTheStudy:
         return {}
 
 
+class _Verdicts(_OfTheStudy, FIFOScheduler):  # type: ignore[misc]  # Ray is untyped
+    """Tells the study of every report, and Tune to stop the trials that the study prunes."""
+
+    def __init__(self, trials: Trials) -> None:
+        super().__init__(trials)
+        self.errors: dict[str, str] = {}
+        """The last error of a trial's process, by Tune's name of the trial."""
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        if "failure" in result:
+            return str(TrialScheduler.STOP)
+        goes_on = self._trials.report(trial.config["number"], records_of(result))
+        return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        self.errors[trial.trial_id] = str(trial.get_error()).strip().splitlines()[-1]
+
+
 class _Suggestions(_OfTheStudy, Searcher):  # type: ignore[misc]  # Ray is untyped
     """Takes trials from the study to Tune, and tells the study of their ends."""
 
-    def __init__(self, trials: Trials, discard: Callable[[int], None]) -> None:
+    def __init__(self, trials: Trials, verdicts: _Verdicts, discard: Callable[[int], None]) -> None:
         super().__init__(trials)
-        self._discard = discard
+        self._verdicts, self._discard = verdicts, discard
         self._numbers: dict[str, int] = {}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str:
@@ -117,9 +136,8 @@ class _Suggestions(_OfTheStudy, Searcher):  # type: ignore[misc]  # Ray is untyp
         return {"number": trial.number, "settings": json.dumps(trial.settings)}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        failure = "its process died, again and again" if error else (result or {}).get("failure")
         number = self._numbers.pop(trial_id)
-        self._trials.finish(number, failure)
+        self._trials.finish(number, self._verdicts.errors[trial_id] if error else (result or {}).get("failure"))
         self._discard(number)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
@@ -130,13 +148,3 @@ class _Suggestions(_OfTheStudy, Searcher):  # type: ignore[misc]  # Ray is untyp
 
     def restore(self, checkpoint_path: str) -> None:
         raise NotImplementedError("a sweep goes on from its study")
-
-
-class _Verdicts(_OfTheStudy, FIFOScheduler):  # type: ignore[misc]  # Ray is untyped
-    """Tells the study of every report, and Tune to stop the trials that the study prunes."""
-
-    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        if "failure" in result:
-            return str(TrialScheduler.STOP)
-        goes_on = self._trials.report(trial.config["number"], records_of(result))
-        return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
