@@ -221,6 +221,47 @@ def nobody(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"bbox": [100.0, 40.0, 50.0]}, "annotations 4 need four numbers as bbox"),
+        ({"bbox": ["100", "40", "50", "120"]}, "annotations 4 need four numbers as bbox"),
+        ({"bbox": None}, "annotations 4 need four numbers as bbox"),
+        ({"bbox": [100.0, 40.0, float("nan"), 120.0]}, "annotations 4 need four numbers as bbox"),
+        ({"keypoints": [1, 2, 2]}, "annotations 4 need 51 numbers as keypoints"),
+        ({"keypoints": ["x"] * 51}, "annotations 4 need 51 numbers as keypoints"),
+        ({"num_keypoints": "17"}, "annotations 4 need a whole number as num_keypoints"),
+        ({"segmentation": "outline"}, "annotations 4 need polygons or run lengths as segmentation"),
+        ({"segmentation": [[1, 2]]}, "annotations 4 need polygons or run lengths as segmentation"),
+        ({"segmentation": {"counts": [1, 2], "size": "x"}}, "annotations 4 need polygons or run lengths"),
+    ],
+)
+def test_a_senseless_annotation_is_named(
+    tmp_path: Path, person: Person, make_coco: MakeCoco, changes: dict[str, Any], said: str
+) -> None:
+    good, bad = (person(image, image, [100.0, 40.0, 50.0, 120.0]) for image in (1, 4))
+    root = make_coco(tmp_path, [good, bad | changes])
+    with pytest.raises(DataError) as error:
+        read(root)
+    assert f"person_keypoints_train2017.json: {said}" in str(error.value)
+
+
+def number_as_name(root: Path) -> None:
+    path = root / "annotations" / "person_keypoints_train2017.json"
+    path.write_text(path.read_text().replace('"000000000004.jpg"', "4"))
+
+
+def text_as_id(root: Path) -> None:
+    path = root / "annotations" / "person_keypoints_train2017.json"
+    path.write_text(path.read_text().replace('"id": 4, "file_name"', '"id": "four", "file_name"'))
+
+
+def folder_as_file(root: Path) -> None:
+    path = root / "annotations" / "person_keypoints_train2017.json"
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize(
     ("damage", "said"),
     [
         (no_file, "there is no"),
@@ -232,6 +273,9 @@ def nobody(root: Path) -> None:
         (boxless, "annotations 4 lack"),
         (sizeless, "images 4 lack"),
         (nobody, "nobody with 5 joints"),
+        (number_as_name, "images 4 need a whole number as id and text as file_name"),
+        (text_as_id, "images four need a whole number as id and text as file_name"),
+        (folder_as_file, "no COCO annotation file"),
     ],
 )
 def test_what_is_wrong_is_named(

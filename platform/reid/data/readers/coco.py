@@ -6,6 +6,7 @@ Legend: P annotated people of an image, N stored images, M people in one at most
 import contextlib
 import io
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +86,7 @@ def _read_split(source: Path, folder: str, image_size: tuple[int, int], views: _
     path = source / "annotations" / f"person_keypoints_{folder}.json"
     coco = _load(path)
     joint_order = _joint_order(path, coco)
+    _check_people(path, coco)
     files, names, boxes, keypoints, ignored = [], [], [], [], []
     for image_id in sorted(coco.imgs):
         people = coco.imgToAnns[image_id]
@@ -151,7 +153,7 @@ def _load(path: Path) -> Any:
             coco = COCO(path)
     except FileNotFoundError:
         raise DataError(f"there is no {path}: unpack the COCO annotations there") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, AssertionError, KeyError, TypeError) as error:
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError, AssertionError, KeyError, TypeError) as error:
         raise DataError(f"{path} is no COCO annotation file, download it again: {error!r}") from error
     for what, entries, needed in (
         ("annotations", coco.anns, {"image_id", "bbox", "keypoints"}),
@@ -162,6 +164,15 @@ def _load(path: Path) -> Any:
             raise DataError(
                 f"{path}: {what} {some_of(broken)} lack {some_of(sorted(needed))}: use the person keypoints"
             )
+    unnamed = [
+        number
+        for number, image in coco.imgs.items()
+        if not (isinstance(number, int) and isinstance(image["file_name"], str))
+    ]
+    if unnamed:
+        raise DataError(
+            f"{path}: images {some_of(unnamed)} need a whole number as id and text as file_name: correct it"
+        )
     unsafe = [image["file_name"] for image in coco.imgs.values() if Path(image["file_name"]).name != image["file_name"]]
     if unsafe:
         raise DataError(f"{path} lists images outside their folder: {some_of(unsafe)}: do not use this file")
@@ -170,11 +181,43 @@ def _load(path: Path) -> Any:
 
 def _joint_order(path: Path, coco: Any) -> list[int]:
     """For each of our joints its position among COCO's; the neck stands in as the nose until it is computed."""
-    known = next((category.get("keypoints") for category in coco.cats.values() if category["name"] == "person"), None)
+    known = next(
+        (category.get("keypoints") for category in coco.cats.values() if category.get("name") == "person"), None
+    )
     missing = [joint for joint in JOINTS if joint != "neck" and joint not in (known or ())]
     if known is None or missing:
         raise DataError(f"{path} names no {some_of(missing)} among its keypoints: use the person keypoints file")
     return [known.index("nose" if joint == "neck" else joint) for joint in JOINTS]
+
+
+def _check_people(path: Path, coco: Any) -> None:
+    """Raise unless every annotation has values that can be meant."""
+    names = next(category["keypoints"] for category in coco.cats.values() if category.get("name") == "person")
+    checks: dict[str, Callable[[Annotation], bool]] = {
+        "four numbers as bbox": lambda person: _are_numbers(person["bbox"], 4),
+        f"{3 * len(names)} numbers as keypoints": lambda person: _are_numbers(person["keypoints"], 3 * len(names)),
+        "a whole number as num_keypoints": lambda person: isinstance(person.get("num_keypoints", 0), int),
+        "polygons or run lengths as segmentation": lambda person: _is_outline(person.get("segmentation") or []),
+    }
+    for what, holds in checks.items():
+        broken = [number for number, person in coco.anns.items() if not holds(person)]
+        if broken:
+            raise DataError(f"{path}: annotations {some_of(broken)} need {what}: correct it, or download it again")
+
+
+def _are_numbers(values: Any, count: int) -> bool:
+    if not isinstance(values, list) or len(values) != count:
+        return False
+    return all(isinstance(value, int | float) and math.isfinite(value) for value in values)
+
+
+def _is_outline(outline: Any) -> bool:
+    if isinstance(outline, dict):
+        counts, size = outline.get("counts"), outline.get("size")
+        return isinstance(counts, list | str) and _are_numbers(size, 2)
+    return isinstance(outline, list) and all(
+        isinstance(polygon, list) and len(polygon) > 4 and _are_numbers(polygon, len(polygon)) for polygon in outline
+    )
 
 
 def _joints(people: Sequence[Annotation], order: Sequence[int]) -> NDArray[np.float32]:
