@@ -88,7 +88,7 @@ def run_export(config: RunConfig, checkpoint: str, alias: str, output: str | Non
     if published.version is None:
         raise ConnectionError(f"MLflow at {runs.uri} did not take the model: the files are in {place}, export again")
     print(f"MLflow: {runs.uri}, model {MODEL_NAME}, version {published.version}, alias {alias}")
-    print(f"load: mlflow.pytorch.load_model('models:/{MODEL_NAME}@{alias}')")
+    print(f"load: mlflow.pytorch.load_model('models:/{MODEL_NAME}@{alias}') with MLFLOW_TRACKING_URI={runs.uri}")
     return published
 
 

@@ -6,6 +6,7 @@ Legend: N images of a share, B images of a batch, D descriptor.
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from reid.config import RunConfig
-from reid.data import ReIDBatches
+from reid.data import Dataset, ReIDBatches
 from reid.data.descriptors import image_place, rows_of
 from reid.data.pixels import UnreadableImageError, load, resized
 from reid.data.transforms import normalise
@@ -104,9 +105,12 @@ class Extractor:
             len(images_BHWC), lambda rows: normalise(images_BHWC[rows].to(self._device), self._size)
         )
 
+    @cached_property
+    def _dataset(self) -> Dataset:
+        return open_store(self._images, self._config.storage)
+
     def _of_store(self, share: Share, split: str) -> Described:
-        dataset = open_store(self._images, self._config.storage)
-        batches = ReIDBatches(dataset, split, self._config.data, device=self._device)
+        batches = ReIDBatches(self._dataset, split, self._config.data, device=self._device)
         share_N = np.arange(share.start, share.stop)
         descriptors_ND = self._in_batches(len(share_N), lambda rows: batches.inference(share_N[rows]))
         rows = rows_of(
