@@ -65,22 +65,26 @@ def alone(config: dict[str, Any], folder: str, options: dict[str, Any]) -> None:
         tune.report(as_result((epoch_of(number, epoch),)))
 
 
+class Observer(ray.train.UserCallback):  # type: ignore[misc]  # Ray is untyped
+    """In the controller of a trial of two workers."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self._report = ReportFromController()
+        self._history: tuple[EpochRecord, ...] = ()
+
+    def after_report(self, run_context: Any, metrics: Any, checkpoint: Any) -> None:
+        self._history = (*self._history, epoch_of(self._number, metrics[0]["epoch"]))
+        self._report(Progress(self._history))  # type: ignore[arg-type]
+
+
 def spread(config: dict[str, Any], folder: str, options: dict[str, Any]) -> None:
     """Trains with two workers of its own."""
-    report, number = ReportFromController(), config["number"]
-
-    class Observer(ray.train.UserCallback):  # type: ignore[misc]
-        def __init__(self) -> None:
-            self.history: tuple[EpochRecord, ...] = ()
-
-        def after_report(self, run_context: Any, metrics: Any, checkpoint: Any) -> None:
-            self.history = (*self.history, epoch_of(number, metrics[0]["epoch"]))
-            report(Progress(self.history))  # type: ignore[arg-type]
-
+    number = config["number"]
     TorchTrainer(
         _worker,
         scaling_config=ray.train.ScalingConfig(num_workers=2),
-        run_config=ray.train.RunConfig(storage_path=f"{folder}/train", name=str(number), callbacks=[Observer()]),
+        run_config=ray.train.RunConfig(storage_path=f"{folder}/train", name=str(number), callbacks=[Observer(number)]),
     ).fit()
 
 
@@ -121,7 +125,10 @@ def main(folder: Path, options: dict[str, Any]) -> None:
             at_once=at_once,
         )
     recorder.put(dataclasses.replace(parent, status="FINISHED"))
-    print(f"at most {at_once} at a time; in the end {ray.available_resources().get('CPU', 0):g} CPU", flush=True)
+    deadline = time.monotonic() + 60
+    while (free := ray.available_resources().get("CPU", 0)) < 2 and time.monotonic() < deadline:
+        time.sleep(0.2)
+    print(f"at most {at_once} at a time; in the end {free:g} CPU", flush=True)
 
 
 if __name__ == "__main__":

@@ -108,9 +108,9 @@ def _connect_sqlite(file: str | None) -> sqlite3.Connection:
 class Trials:
     """Hands out trials, takes their reports, and decides which go on.
 
-    Every draw is a function of the seed, the trial's number and the trials before it, so a sweep that was killed and
-    goes on suggests what it would have suggested. A trial that a killed driver left unfinished is handed out again,
-    under its number and with its parameters.
+    A trial's draws are functions of the seed, its number and the trials before it, so a sweep that was killed and goes
+    on suggests what it would have suggested. A trial that a killed driver left unfinished is handed out again, under
+    its number and with its parameters.
 
     Args:
         config: the configuration that is searched around.
