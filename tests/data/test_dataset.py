@@ -96,7 +96,11 @@ def remove_shard(store: Path) -> None:
 
 
 def newer(store: Path) -> None:
-    change_manifest(store, lambda fields: fields.update(schema_version=2, columns="new in version 2"))
+    change_manifest(store, lambda fields: fields.update(schema_version=3, columns="new in version 3"))
+
+
+def older(store: Path) -> None:
+    change_manifest(store, lambda fields: fields.update(schema_version=1))
 
 
 def misspelt(store: Path) -> None:
@@ -124,6 +128,7 @@ def no_manifest(store: Path) -> None:
         (misspelt, "manifest.json is damaged"),
         (another_height, "manifest.json is damaged"),
         (newer, "upgrade"),
+        (older, "older version of reid: delete the folder and prepare again"),
         (remove_shard, "gallery-00000.arrow is missing"),
         (cut_short, "gallery-00000.arrow has"),
         (flip_a_bit, "gallery-00000.arrow is damaged"),

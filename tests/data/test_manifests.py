@@ -123,7 +123,7 @@ def test_images_are_stored_at_native_size_where_there_is_one() -> None:
 def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
     with pytest.raises(
         DataError,
-        match=r"invalid dataset 'market', expected one of coco, coco_whole, cuhk03np_detected, .*, msmt17, peta, peta35",
+        match=r"invalid dataset 'market', expected one of coco, coco_whole, .*, msmt17, peta, peta35",
     ):
         load_manifest("market")
 

@@ -1,5 +1,7 @@
 """What the command line does to a configuration before a job sees it."""
 
+from pathlib import Path
+
 import pytest
 
 from reid.config import LAYOUTS, ConfigError, RunConfig, load_config
@@ -11,6 +13,15 @@ def test_the_datasets_manifest_names_the_layout_where_the_settings_leave_it_open
     seen: list[RunConfig] = []
     command.run(seen.append, command.parse("", ["--preset", "paper"]))
     assert seen[0].model.resolved_layout() == LAYOUTS["six_parts"]
+
+
+def test_the_manifest_of_ones_own_folder_names_its_layout(tmp_path: Path) -> None:
+    (tmp_path / "manifest.yaml").write_text("layout: three_parts\n")
+    seen: list[RunConfig] = []
+    settings = ("data.name=folder", f"data.source={tmp_path}")
+    arguments = ["--preset", "paper", *(part for setting in settings for part in ("--set", setting))]
+    command.run(seen.append, command.parse("", arguments))
+    assert seen[0].model.resolved_layout() == LAYOUTS["three_parts"]
 
 
 def test_a_dataset_without_a_layout_needs_one_to_be_chosen() -> None:

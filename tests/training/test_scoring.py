@@ -1,5 +1,6 @@
 """What a model's predictions are worth, on a dataset of one's own that says how they are scored."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from reid.config import RunConfig
-from reid.data import Dataset, prepare
+from reid.data import Attribute, Dataset, prepare
 from reid.models import Output
 from reid.training.scoring import score
 
@@ -36,6 +37,10 @@ HAT, BAG = 2 / 3, 2 / 3
 
 
 class EverythingOn(nn.Module):
+    def __init__(self, attributes: Mapping[str, Attribute]) -> None:
+        super().__init__()
+        self.attributes = attributes
+
     def forward(self, images_BCHW: Tensor) -> Output:
         present_B2 = torch.tensor([0.0, 1.0]).expand(len(images_BCHW), 2)
         return Output(
@@ -75,8 +80,19 @@ def test_attributes_are_scored_over_the_gallerys_people_by_the_datasets_protocol
     protocol: str, expected: dict[str, float], config: RunConfig, tmp_path: Path
 ) -> None:
     own = dataset(tmp_path / "own", protocol)
-    metrics = score(EverythingOn(), own, config, torch.device("cpu"), torch.float32).metrics
+    metrics = score(EverythingOn(own.attributes), own, config, torch.device("cpu"), torch.float32).metrics
     assert {name: value for name, value in metrics.items() if name.startswith("eval/attributes/")} == pytest.approx(
         {f"eval/attributes/{name}": value for name, value in expected.items()}
     )
     assert {"eval/rank1", "eval/mAP", "eval/mINP"} <= metrics.keys()
+
+
+def test_on_another_dataset_only_attributes_of_the_same_classes_are_scored(config: RunConfig, tmp_path: Path) -> None:
+    own = dataset(tmp_path / "own", "labelled")
+    trained_on = {
+        "bag": own.attributes["bag"],
+        "hat": own.attributes["hat"].model_copy(update={"classes": ("none", "cap", "helmet")}),
+        "hair": own.attributes["hat"].model_copy(update={"name": "hair"}),
+    }
+    metrics = score(EverythingOn(trained_on), own, config, torch.device("cpu"), torch.float32).metrics
+    assert [name for name in metrics if name.startswith("eval/attributes/")] == ["eval/attributes/bag"]

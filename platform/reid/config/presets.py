@@ -54,7 +54,7 @@ def demo() -> Tree:
             "layout": _narrow("six_parts", part_dim=64, plenary_dim=128),
         },
         "phases": _phases(
-            pose={"epochs": 6, "learning_rate": 2e-3, "halve_every": 3},
+            pose={"epochs": 6, "learning_rate": 1e-3, "halve_every": 3, "batch_size": 16},
             baseline={"epochs": 6, "learning_rate": 1e-3, "halve_every": 3},
             intermediate={"epochs": 4, "learning_rate": 1e-3, "halve_every": 2},
             final={"epochs": 6, "learning_rate": 1e-3, "halve_every": 3, "images_per_identity": 4},

@@ -12,7 +12,7 @@ from reid.config.section import Section
 from reid.data.errors import DataError
 from reid.data.manifests import Attribute, AttributeProtocol
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MANIFEST = "manifest.json"
 Encoding = Literal["raw", "compressed"]
 
@@ -95,6 +95,8 @@ def parse_manifest(text: str | bytes, place: str) -> StoreManifest:
                 f"{place} has schema version {version}, and this version of reid reads up to {SCHEMA_VERSION}: upgrade "
                 "reid, or prepare the dataset into another folder"
             )
+        if version < SCHEMA_VERSION:
+            raise DataError(f"{place} was prepared by an older version of reid: delete the folder and prepare again")
         manifest = StoreManifest.model_validate(fields)
         if content_digest(manifest.model_dump(mode="json")) != manifest.digest:
             raise TypeError("its digest does not belong to its contents")

@@ -4,6 +4,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from reid.config import PRESETS, ConfigError, RunConfig, load_config
@@ -59,7 +60,8 @@ def _with_dataset_layout(config: RunConfig) -> RunConfig:
     """The configuration with `model.layout` = `dataset` replaced by the layout that the dataset's manifest names."""
     if config.model.layout != DATASET_LAYOUT:
         return config
-    layout = load_manifest(config.data.name).layout
+    source = None if config.data.source is None else Path(config.data.source)
+    layout = load_manifest(config.data.name, source).layout
     if layout is None:
         raise ConfigError(f"model.layout: the manifest of {config.data.name} names none; choose one")
     return config.model_copy(update={"model": config.model.model_copy(update={"layout": layout})})

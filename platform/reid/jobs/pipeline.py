@@ -11,6 +11,7 @@ from reid.config import RunConfig
 from reid.data import Dataset
 from reid.jobs import command, results
 from reid.jobs.data import PreparedData, prepare_data
+from reid.jobs.export import publish_checkpoint
 from reid.jobs.records import (
     EpochRecorder,
     dataset_input,
@@ -22,12 +23,16 @@ from reid.jobs.records import (
 )
 from reid.jobs.runs import Run, claim_run
 from reid.tracking import Measurement, Recorder, RunRecord
+from reid.tracking.registry import MODEL_NAME
 from reid.training.checkpoint import load_state
 from reid.training.cluster import connect, require_placeable
 from reid.training.loop import PhaseJob, require_trainable
 from reid.training.runner import fit
 from reid.training.scoring import score_mean_colour
 from reid.training.storage import Storage, open_store
+
+ALIAS = "pipeline"
+"""Of the model registered last, in MLflow's model registry."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -86,6 +91,7 @@ def _train(
     runs.put(parent)
     run.finish(scores)
     _show(config, run, data, runs, parent, checkpoints, scores)
+    _publish(config, run, runs, list(scores)[-1], checkpoints)
     return scores
 
 
@@ -116,6 +122,23 @@ def _finished(
         artifacts={str(folder / name): "" for name in ("config.yaml", "results.md")}
         | pictures_of(list(checkpoints.values())[-1]),
     )
+
+
+def _publish(config: RunConfig, run: Run, runs: Recorder, phase: str, checkpoints: dict[str, str]) -> None:
+    """Export the last phase's model and register it."""
+    key = f"{run.key}.{phase}"
+    published = publish_checkpoint(
+        config,
+        checkpoints[phase],
+        storage=run.storage,
+        runs=runs,
+        names=("exports", key),
+        alias=ALIAS,
+        run_key=key,
+    )
+    print(f"export: {published.place}")
+    if published.version is not None:
+        print(f"registered: models:/{MODEL_NAME}@{ALIAS}, version {published.version}")
 
 
 def _show(

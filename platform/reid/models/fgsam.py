@@ -83,6 +83,7 @@ class FGSAM(nn.Module):
         super().__init__()
         self.config = config
         self.stage = stage
+        self.attributes = dict(attributes)
         num_classes = {name: len(attribute.classes) for name, attribute in attributes.items()}
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)

@@ -4,6 +4,7 @@ Legend: Q queries, G gallery images, N images of a split, R ranks, D descriptor,
 """
 
 import dataclasses
+from collections.abc import Iterable
 
 import numpy as np
 import torch
@@ -39,9 +40,9 @@ def score(model: FGSAM, dataset: Dataset, config: RunConfig, device: torch.devic
 
     Returns:
         `eval/rank1`, `eval/rank5`, `eval/rank10`, `eval/mAP`, `eval/mINP`, with `rerank` the same under
-        `eval/reranked/`, and `eval/attributes/<name>` of each attribute that the model predicts, over the gallery's
-        people by the dataset's own protocol, with what that protocol adds (`eval/attributes/mA`). On rank 0, and there
-        alone, the pictures of `illustrate`.
+        `eval/reranked/`, and `eval/attributes/<name>` of each attribute that the model predicts and that the dataset
+        divides into the same classes, over the gallery's people by the dataset's own protocol, with what that protocol
+        adds (`eval/attributes/mA`). On rank 0, and there alone, the pictures of `illustrate`.
     """
     query, gallery = dataset.splits["query"], dataset.splits["gallery"]
     query_QD, _ = describe(model, dataset, "query", config, device, dtype)
@@ -71,9 +72,8 @@ def score(model: FGSAM, dataset: Dataset, config: RunConfig, device: torch.devic
         reranked = score_distances(distances_QG, *labels, average_precision=config.evaluation.average_precision)
         results["re-ranked"] = summarise(reranked)
         metrics |= retrieval_metrics(results["re-ranked"], prefix="eval/reranked")
-    if classes:
+    if names := _common_attributes(model, dataset, classes):
         people = torch.from_numpy(gallery.pids_N > 0)
-        names = list(classes)
         columns = [list(dataset.attributes).index(name) for name in names]
         predictions_NA = torch.stack([classes[name].cpu() for name in names], dim=1)
         labels_NA = torch.from_numpy(gallery.attributes_NA[:, columns])
@@ -145,6 +145,15 @@ def describe(
         gather_rows(torch.cat(descriptors), rows_R),
         {name: gather_rows(torch.cat([batch[name] for batch in classes]), rows_R) for name in classes[0]},
     )
+
+
+def _common_attributes(model: FGSAM, dataset: Dataset, predicted: Iterable[str]) -> list[str]:
+    """Predicted attributes that mean the same in a dataset, which need not be the one the model was trained on."""
+    return [
+        name
+        for name in predicted
+        if name in dataset.attributes and dataset.attributes[name].classes == model.attributes[name].classes
+    ]
 
 
 def _shares(rows: int, world: int) -> list[NDArray[np.int64]]:
