@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import replace
 from typing import Protocol, TypeVar
 
 import ray
 
+from reid.config import with_settings
+from reid.training.cluster import worker_resources
 from reid.training.loop import PhaseJob
 from reid.training.runner import Observer, PhaseFailedError, Stopped, fit
 
@@ -26,14 +29,24 @@ AnyStep = TypeVar("AnyStep", bound=Step)
 
 
 def start_fit(job: PhaseJob, *, folder: str, observe: Observer) -> "Future[Outcome]":
-    """`fit`, driven by a task of the cluster that takes no CPU; with `num_workers` = 0 here, ended on return."""
-    if job.config.scaling.num_workers == 0:
+    """`fit` as a task of the cluster; with `num_workers` = 0 in this process, ended on return.
+
+    A single worker is that task itself: a process group and a controller would take longer to start than a short
+    training takes. For several, the task drives them and takes no CPU. Whichever dies goes on from its last checkpoint.
+    """
+    scaling = job.config.scaling
+    if scaling.num_workers == 0:
         future: Future[Outcome] = Future()
         future.set_result(_fit(job, folder, observe))
         return future
-    # A driver that died goes on from the last checkpoint, like a worker.
-    drive = ray.remote(num_cpus=0, max_retries=job.config.scaling.max_failures)(_fit)
-    started: Future[Outcome] = drive.remote(job, folder, observe).future()
+    resources: dict[str, float] = {}
+    if scaling.num_workers == 1 and "://" not in folder:
+        resources = worker_resources(scaling)
+        job = replace(job, config=with_settings(job.config, {"scaling.num_workers": 0}))
+    task = ray.remote(
+        num_cpus=resources.get("CPU", 0), num_gpus=resources.get("GPU", 0), max_retries=scaling.max_failures
+    )(_fit)
+    started: Future[Outcome] = task.remote(job, folder, observe).future()
     return started
 
 
