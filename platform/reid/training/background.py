@@ -42,7 +42,8 @@ def start_fit(job: PhaseJob, *, folder: str, observe: Observer) -> "Future[Outco
     resources: dict[str, float] = {}
     if scaling.num_workers == 1 and "://" not in folder:
         resources = worker_resources(scaling)
-        job = replace(job, config=with_settings(job.config, {"scaling.num_workers": 0}))
+        here = {"scaling.num_workers": 0, "scaling.accelerator": "gpu" if "GPU" in resources else "cpu"}
+        job = replace(job, config=with_settings(job.config, here))
     task = ray.remote(
         num_cpus=resources.get("CPU", 0), num_gpus=resources.get("GPU", 0), max_retries=scaling.max_failures
     )(_fit)
