@@ -19,7 +19,7 @@ from reid.config import load_config
 from reid.search.chosen import ChosenSpace
 from reid.search.reports import TrialReports
 from reid.search.study import Trials, open_study
-from reid.search.trainable import ReportFromController, as_result
+from reid.search.trainable import ReportFromController, as_result, drive
 from reid.search.tuning import run_trials
 from reid.search.view import LiveView
 from reid.tracking import Recorder, RunRecord
@@ -80,11 +80,14 @@ class Observer(ray.train.UserCallback):  # type: ignore[misc]  # Ray is untyped
 
 def spread(config: dict[str, Any], folder: str, options: dict[str, Any]) -> None:
     """Trains with two workers of its own."""
-    number = config["number"]
+    drive(_train, config["number"], folder, Observer(config["number"]))
+
+
+def _train(number: int, folder: str, observer: Observer) -> None:
     TorchTrainer(
         _worker,
         scaling_config=ray.train.ScalingConfig(num_workers=2),
-        run_config=ray.train.RunConfig(storage_path=f"{folder}/train", name=str(number), callbacks=[Observer(number)]),
+        run_config=ray.train.RunConfig(storage_path=f"{folder}/train", name=str(number), callbacks=[observer]),
     ).fit()
 
 

@@ -2,8 +2,10 @@
 
 import dataclasses
 import json
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
+import ray
 import torch
 from ray import tune
 from ray.tune.integration.ray_train import TuneReportCallback
@@ -13,6 +15,8 @@ from reid.data.held_out import HoldOut
 from reid.training.checkpoint import EpochRecord, PhaseState, load_state
 from reid.training.loop import PhaseJob
 from reid.training.runner import PhaseFailedError, fit
+
+Result = TypeVar("Result")
 
 FAILURES = (PhaseFailedError, MemoryError, torch.OutOfMemoryError)
 """What another attempt would only meet again."""
@@ -46,13 +50,28 @@ def train_trial(config: dict[str, Any], job: TrialJob) -> None:
         hold_out=job.hold_out,
     )
     in_process = job.config.scaling.num_workers == 0
-    observe = ReportHere() if in_process else ReportFromController()
+    folder = job.folder_of(config["number"])
     try:
-        checkpoint = fit(phase_job, folder=job.folder_of(config["number"]), observe=observe)
+        if in_process:
+            checkpoint = fit(phase_job, folder=folder, observe=ReportHere())
+        else:
+            checkpoint = drive(fit, phase_job, folder=folder, observe=ReportFromController())
     except FAILURES as error:
         tune.report({"failure": str(error) or repr(error)})
         return
     tune.report(as_result(load_state(checkpoint).history))  # also for a trial that had finished before
+
+
+def drive(function: Callable[..., Result], *arguments: Any, **named: Any) -> Result:
+    """Call a function that starts a Ray Train run, in a process of its own that has the cluster's address.
+
+    Ray Train frees the workers of a run that was killed, as a stopped trial is, by asking at that address; without, it
+    looks for a cluster on the node, and gives up where it finds several.
+    """
+    address = {"RAY_ADDRESS": ray.get_runtime_context().gcs_address}
+    task = ray.remote(num_cpus=0, max_retries=0, runtime_env={"env_vars": address})(function)
+    result: Result = ray.get(task.remote(*arguments, **named))
+    return result
 
 
 class ReportHere:
