@@ -19,8 +19,8 @@ FOLDER = Path(__file__).parents[1] / "benchmarks"
 OTHERS = ("comparison", "phases", "run")
 """`phases` compares nothing: it says what a device can do."""
 SCRIPTS = sorted(file.stem for file in FOLDER.glob("*.py") if file.stem not in OTHERS)
-ON_A_CLUSTER = "workers"
-"""Needs a Ray cluster and a minute; tests/training compares one worker with two."""
+ON_A_CLUSTER = ("workers", "sweep_throughput")
+"""Need a Ray cluster and a minute; tests/training compares one worker with two, tests/jobs runs sweeps of stubs."""
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +38,7 @@ def _load(name: str) -> ModuleType:
     return importlib.import_module(name)
 
 
-@pytest.mark.parametrize("name", [name for name in SCRIPTS if name != ON_A_CLUSTER])
+@pytest.mark.parametrize("name", [name for name in SCRIPTS if name not in ON_A_CLUSTER])
 def test_results_are_equal(name: str) -> None:
     benchmark = _load(name)
     _check(benchmark.run(**benchmark.QUICK))
