@@ -193,12 +193,23 @@ def test_mlflow_holds_a_ready_model_of_each_phase(
     parent = parent_of("whole", browser)
     for phase, run in children_of(parent, browser).items():
         (model,) = browser.search_logged_models(
-            [parent.info.experiment_id], filter_string=f"source_run_id = '{run.info.run_id}'"
+            [parent.info.experiment_id], filter_string=f"source_run_id = '{run.info.run_id}' AND name = '{phase}'"
         )
-        assert model.name == phase
         assert str(model.status) == "READY"
         (weights,) = Path(model.artifact_location.removeprefix("file://")).rglob("model.safetensors")
         assert weights.read_bytes() == uninterrupted.weights(phase)
+
+
+def test_the_last_phases_model_is_exported_and_registered(
+    uninterrupted: Finished, browser: MlflowClient, shared_storage: Path
+) -> None:
+    (printed,) = uninterrupted.printed
+    (version,) = re.findall(r"^registered: models:/reid-descriptor@pipeline, version (\d+)$", printed, re.MULTILINE)
+    registered = browser.get_model_version("reid-descriptor", version)
+    assert registered.tags["reid.checkpoint"] == str(uninterrupted.checkpoint("final"))
+    assert registered.run_id == children_of(parent_of("whole", browser), browser)["final"].info.run_id
+    (folder,) = (shared_storage / "exports").glob("whole-*.final")
+    assert {file.name for file in folder.iterdir()} == {"descriptor.pt2", "descriptor.onnx", "descriptor.json"}
 
 
 def test_killing_changes_no_bit_of_the_weights(uninterrupted: Finished, killed: Finished) -> None:
