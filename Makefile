@@ -17,8 +17,8 @@ help: ## list the targets
 pipeline: $(INSTALLED) ## train and score FGSAM on the embedded benchmark; ARGS='--set phases.final.epochs=3' changes settings
 	$(VENV)/bin/python jobs/full_pipeline.py --preset demo $(ARGS)
 
-test: $(INSTALLED) ## run the tests; ARGS='tests/losses -k focal' picks some
-	$(VENV)/bin/python -m pytest $(ARGS)
+test: $(INSTALLED) ## run the tests, two at a time; ARGS='tests/losses -k focal' picks some
+	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 bench: $(INSTALLED) ## measure speed and memory on this machine
 	$(VENV)/bin/python benchmarks/run.py $(ARGS)

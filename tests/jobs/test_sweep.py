@@ -24,6 +24,7 @@ SETTINGS = {
     "search.space": "joint",
     "search.trials": TRIALS,
     "phases.final.epochs": EPOCHS,
+    "evaluation.every": 1,
     "search.reduction": 2,
 }
 
@@ -175,6 +176,18 @@ class TestSweep:
         assert list(scores) == ["the paper's values", f"champion, trial {winner}"]
         assert parent.data.metrics["eval/mAP"] == scores[f"champion, trial {winner}"]["mAP"]
         assert ("paper" in children) == (winner != "0")
+
+    def test_query_and_gallery_are_scored_once_for_each_and_by_nothing_else(
+        self, finished: Finished, browser: MlflowClient
+    ) -> None:
+        _, children = children_of(finished, browser)
+        scored = {
+            name: [m.step for m in browser.get_metric_history(run.info.run_id, "eval/mAP")]
+            for name, run in children.items()
+            if not name.startswith("trial") and not name.endswith("-held-out")
+        }
+        expected = {name: [EPOCHS] for name in ("champion", "paper") if name in children}
+        assert {name: steps for name, steps in scored.items() if steps} == expected
 
     def test_figures_and_settings_are_artifacts(self, finished: Finished, browser: MlflowClient) -> None:
         parent, _ = children_of(finished, browser)

@@ -12,7 +12,15 @@ from reid.data import Dataset
 from reid.jobs import command, results
 from reid.jobs.ablation_table import AblationTable
 from reid.jobs.data import PreparedData, prepare_data
-from reid.jobs.records import EpochRecorder, dataset_input, parent_record, phase_record, recorder, with_history
+from reid.jobs.records import (
+    EpochRecorder,
+    dataset_input,
+    parent_record,
+    phase_record,
+    pictures_of,
+    recorder,
+    with_history,
+)
 from reid.jobs.runs import Run, claim_run
 from reid.search.ablation import Plan, Training, plan_ablation
 from reid.tracking import Measurement, Recorder, RunRecord
@@ -110,7 +118,8 @@ def _train(
                 continue
             finished[training.name] = outcome
             run.finish_phase(training.name, outcome)
-            runs.put(dataclasses.replace(with_history(record, load_state(outcome)), status="FINISHED"))
+            record = with_history(record, load_state(outcome))
+            runs.put(dataclasses.replace(record, status="FINISHED", artifacts=pictures_of(outcome)))
             print(f"{training.name} finished, {len(finished)} of {len(plan.trainings)}", flush=True)
     except BaseException:
         runs.put(dataclasses.replace(parent, status="FAILED"))
@@ -119,13 +128,7 @@ def _train(
     table = AblationTable.of(plan, config.data.name, metrics)
     runs.put(_with_table(parent, table, run, status="FAILED" if stopped else "FINISHED"))
     table.show()
-    for what, place in {
-        "run": run.folder,
-        "data": data.reid,
-        "MLflow": f"{runs.uri}, experiment {runs.experiment}, run {parent.name}",
-    }.items():
-        print(f"{what}: {place}")
-    print(results.browse(runs))
+    results.show_places({"run": run.folder, "data": data.reid}, runs, parent)
     if stopped:
         reasons = "\n".join(f"  {name}: {reason}" for name, reason in stopped.items())
         raise PhaseFailedError(f"the table is not complete, {len(stopped)} trainings stopped:\n{reasons}")

@@ -35,16 +35,27 @@ class PhaseTrainer:
     """Open datasets by their store."""
 
     def shared_phases(self, hold_out: HoldOut | None) -> tuple[str, ...]:
-        """Checkpoints of the phases before the last; with `hold_out` without ever seeing those identities."""
+        """Checkpoints of the phases before the last; with `hold_out` without ever seeing those identities.
+
+        Without, they are not scored: query and gallery are there for the end.
+        """
         checkpoints: tuple[str, ...] = ()
         for phase in list(self.config.phases)[:-1]:
             seen = None if self.config.phases[phase].stage == "pose" else hold_out
             name = phase if seen is None else f"{phase}-held-out"
-            checkpoints = (*checkpoints, self.train(name, self.config, phase, checkpoints, seen))
+            scored = hold_out is not None
+            checkpoints += (self.train(name, self.config, phase, checkpoints, seen, scored=scored),)
         return checkpoints
 
     def train(
-        self, name: str, config: RunConfig, phase: str, start_from: tuple[str, ...], hold_out: HoldOut | None = None
+        self,
+        name: str,
+        config: RunConfig,
+        phase: str,
+        start_from: tuple[str, ...],
+        hold_out: HoldOut | None = None,
+        *,
+        scored: bool = True,
     ) -> str:
         """The checkpoint of a training by its name in this sweep; trained to its end unless it was before."""
         store = self.data.store_of(config.phases[phase].stage)
@@ -53,7 +64,14 @@ class PhaseTrainer:
         finished = self.run.checkpoints()
         if name not in finished:
             self.runs.put(record)
-            job = PhaseJob(config=config, phase=phase, store=store, start_from=start_from, hold_out=hold_out)
+            job = PhaseJob(
+                config=config,
+                phase=phase,
+                store=store,
+                start_from=start_from,
+                hold_out=hold_out,
+                scoring="illustrated" if scored else "off",
+            )
             observe = EpochRecorder(recorder=self.runs, record=record)
             try:
                 finished[name] = fit(job, folder=f"{self.run.folder}/{name}", observe=observe)
@@ -70,7 +88,7 @@ def train_champion(trainer: PhaseTrainer, winner: Trial) -> results.Scores:
 
     The phases before the last are the same for both.
     """
-    config = trainer.config
+    config = with_settings(trainer.config, {"evaluation.every": 0})
     phase = searched_phase(config)
     shared = trainer.shared_phases(hold_out=None)
     champion = with_settings(config, winner.settings)

@@ -89,9 +89,11 @@ def _train(
         raise
     parent = _finished(parent, config, run, scores, checkpoints)
     runs.put(parent)
-    run.finish(scores)
-    _show(config, run, data, runs, parent, checkpoints, scores)
+    results.show(scores)
     _publish(config, run, runs, list(scores)[-1], checkpoints)
+    run.finish(scores)
+    places = {f"checkpoint of {phase}": place for phase, place in checkpoints.items()}
+    results.show_places({"run": run.folder, "data": data.reid} | places, runs, parent)
     return scores
 
 
@@ -139,23 +141,3 @@ def _publish(config: RunConfig, run: Run, runs: Recorder, phase: str, checkpoint
     print(f"export: {published.place}")
     if published.version is not None:
         print(f"registered: models:/{MODEL_NAME}@{ALIAS}, version {published.version}")
-
-
-def _show(
-    config: RunConfig,
-    run: Run,
-    data: PreparedData,
-    runs: Recorder,
-    parent: RunRecord,
-    checkpoints: dict[str, str],
-    scores: results.Scores,
-) -> None:
-    results.show(scores)
-    for what, place in {
-        "run": run.folder,
-        "data": data.reid,
-        **{f"checkpoint of {phase}": place for phase, place in checkpoints.items()},
-        "MLflow": f"{runs.uri}, experiment {runs.experiment}, run {parent.name}",
-    }.items():
-        print(f"{what}: {place}")
-    print(results.browse(runs))

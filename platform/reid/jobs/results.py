@@ -2,12 +2,13 @@
 
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from reid.tracking import Recorder
+from reid.tracking import Recorder, RunRecord
 
 MEAN_COLOUR = "mean colour"
 COLUMNS = {"rank1": "rank-1", "rank5": "rank-5", "rank10": "rank-10", "mAP": "mAP", "mINP": "mINP"}
@@ -32,6 +33,14 @@ def show(scores: Scores) -> None:
     for name, values in scores.items():
         table.add_row(name, *(f"{values[column]:.1%}" for column in COLUMNS))
     Console(highlight=False).print(table)
+
+
+def show_places(places: Mapping[str, str], runs: Recorder, record: RunRecord) -> None:
+    """Print where a job's results lie, its MLflow run among them, and how to look at that."""
+    for what, place in places.items():
+        print(f"{what}: {place}")
+    print(f"MLflow: {runs.uri}, experiment {runs.experiment}, run {record.name}")
+    print(browse(runs))
 
 
 def browse(runs: Recorder) -> str:

@@ -146,13 +146,8 @@ class Sweep:
             results.show(scores)
         self.runs.put(self._finished(list(trials.all()), winner, scores))
         self.run.finish(scores)
-        for what, place in {
-            "run": self.run.folder,
-            "winner's settings": _scratch(self.run) / "winner.yaml",
-            "MLflow": f"{self.runs.uri}, experiment {self.runs.experiment}, run {self.parent.name}",
-        }.items():
-            print(f"{what}: {place}")
-        print(results.browse(self.runs))
+        places = {"run": self.run.folder, "winner's settings": str(_scratch(self.run) / "winner.yaml")}
+        results.show_places(places, self.runs, self.parent)
         return scores
 
     def _search(self, start_from: tuple[str, ...]) -> Trials:

@@ -48,6 +48,7 @@ def train_trial(config: dict[str, Any], job: TrialJob) -> None:
         store=job.store,
         start_from=job.start_from,
         hold_out=job.hold_out,
+        scoring="plain",
     )
     in_process = job.config.scaling.num_workers == 0
     folder = job.folder_of(config["number"])

@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -54,6 +55,8 @@ class PhaseJob:
     """Last checkpoints of the phases before it, oldest first."""
     hold_out: HoldOut | None = None
     """Train identities to score on in place of query and gallery, which then stay closed; none = score on those."""
+    scoring: Literal["illustrated", "plain", "off"] = "illustrated"
+    """Whether descriptors are scored, and pictures drawn of that; the pose check is part of its phase."""
 
     @property
     def settings(self) -> PhaseConfig:
@@ -127,10 +130,13 @@ def run_phase(job: PhaseJob, *, device: torch.device, report: Report, resume_fro
         metrics["train/images_per_second"] = indices_SG.size / (time.perf_counter() - started)
         average_buffers(model)
         evaluation = Evaluation(metrics={})
-        if _is_scored(config, settings, epoch):
+        if _is_scored(job, epoch):
             model.eval()
-            check = check_pose if settings.stage == "pose" else score
-            evaluation = check(model, dataset, config, device, dtype)
+            if settings.stage == "pose":
+                evaluation = check_pose(model, dataset, config, device, dtype)
+            else:
+                illustrated = job.scoring == "illustrated"
+                evaluation = score(model, dataset, config, device, dtype, illustrated=illustrated)
         record = EpochRecord(epoch=epoch + 1, time=time.time(), metrics=metrics | evaluation.metrics)
         history = (*history, record)
         state = PhaseState(
@@ -222,6 +228,8 @@ def _num_identities(dataset: Dataset) -> int:
     return len(np.unique(dataset.splits["train"].pids_N))
 
 
-def _is_scored(config: RunConfig, settings: PhaseConfig, epoch: int) -> bool:
-    every = config.evaluation.every
+def _is_scored(job: PhaseJob, epoch: int) -> bool:
+    settings, every = job.settings, job.config.evaluation.every
+    if job.scoring == "off" and settings.stage != "pose":
+        return False
     return epoch + 1 == settings.epochs or (every > 0 and (epoch + 1) % every == 0)

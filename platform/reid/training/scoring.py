@@ -33,7 +33,15 @@ from reid.training.precision import autocast, resolve_precision
 from reid.training.storage import open_store
 
 
-def score(model: FGSAM, dataset: Dataset, config: RunConfig, device: torch.device, dtype: torch.dtype) -> Evaluation:
+def score(
+    model: FGSAM,
+    dataset: Dataset,
+    config: RunConfig,
+    device: torch.device,
+    dtype: torch.dtype,
+    *,
+    illustrated: bool = True,
+) -> Evaluation:
     """Retrieval and attribute accuracy of a model in evaluation mode, as fractions, equal on every rank; pictures.
 
     Each rank describes its share of the images, then scores its share of the queries against the whole gallery.
@@ -42,7 +50,7 @@ def score(model: FGSAM, dataset: Dataset, config: RunConfig, device: torch.devic
         `eval/rank1`, `eval/rank5`, `eval/rank10`, `eval/mAP`, `eval/mINP`, with `rerank` the same under
         `eval/reranked/`, and `eval/attributes/<name>` of each attribute that the model predicts and that the dataset
         divides into the same classes, over the gallery's people by the dataset's own protocol, with what that protocol
-        adds (`eval/attributes/mA`). On rank 0, and there alone, the pictures of `illustrate`.
+        adds (`eval/attributes/mA`). If `illustrated`, on rank 0, and there alone, the pictures of `illustrate`.
     """
     query, gallery = dataset.splits["query"], dataset.splits["gallery"]
     query_QD, _ = describe(model, dataset, "query", config, device, dtype)
@@ -81,7 +89,7 @@ def score(model: FGSAM, dataset: Dataset, config: RunConfig, device: torch.devic
             predictions_NA[people], labels_NA[people], names, protocol=dataset.attribute_protocol
         )
         metrics |= {f"eval/attributes/{name}": value for name, value in scored.items()}
-    if rank > 0:
+    if rank > 0 or not illustrated:
         return Evaluation(metrics=metrics)
     pictures = illustrate(
         model, dataset, config, device, dtype, query_QD=query_QD, gallery_GD=gallery_GD, results=results
