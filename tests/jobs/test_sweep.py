@@ -25,6 +25,7 @@ SETTINGS = {
     "search.trials": TRIALS,
     "phases.final.epochs": EPOCHS,
     "evaluation.every": 1,
+    "scaling.num_workers": 0,
     "search.reduction": 2,
 }
 

@@ -50,6 +50,7 @@ def connect() -> None:
     # A token for this cluster alone: Ray would leave one in the home directory that other users can read, and that
     # changes how clusters started later behave.
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # nobody takes this node away
     start(address="local")
 
 

@@ -30,6 +30,9 @@ USER_ERRORS = (ValueError, NonFiniteLossError)
 COLLECTIVE_TIMEOUT_S = 1800
 """Seconds after which a rank that others wait for in vain becomes an error; an evaluation of Market's size fits in."""
 
+POLL_INTERVAL_S = 0.5
+"""Between Ray Train's looks at the workers, which wait for one after every epoch; its own 2 s outlast short epochs."""
+
 Observer = Callable[[PhaseState], None]
 """Told of every finished epoch, in one place for the whole run."""
 
@@ -88,6 +91,7 @@ def _run_workers(
     gpu = uses_gpu(scaling)
     os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(scaling.start_timeout)
     os.environ["RAY_TRAIN_COLLECTIVE_TIMEOUT_S"] = str(COLLECTIVE_TIMEOUT_S)
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", str(POLL_INTERVAL_S))
     trainer = TorchTrainer(
         function,
         train_loop_config=argument,
