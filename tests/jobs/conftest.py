@@ -54,6 +54,7 @@ def cluster() -> Iterator[Cluster]:
         "PYTHONPATH": str(ROOT / "platform"),  # the version that is installed
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # another process for every phase
         "OMP_NUM_THREADS": "1",
     }
     (folder / "home").mkdir()
@@ -146,7 +147,7 @@ def wait_until() -> Callable[[Callable[[], object], float, str, Job], None]:
         while not condition():
             assert job.process.poll() is None, f"ended before {what}:\n{job.output()}"
             assert time.monotonic() < deadline, f"{what} took more than {seconds} s:\n{job.output()}"
-            time.sleep(0.01)
+            time.sleep(0.1)
 
     return wait_until
 
