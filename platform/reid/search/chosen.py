@@ -1,6 +1,7 @@
 """The space that a sweep draws from: found by name or file, and tried out before the first trial."""
 
 import importlib.util
+import traceback
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -42,7 +43,7 @@ class ChosenSpace:
         except ConfigError:
             raise
         except Exception as error:  # whatever a space of the user's own may raise
-            raise ConfigError(f"search.space: {self.name} cannot draw a trial: {_show(error)}") from error
+            raise ConfigError(f"search.space: {self.name} cannot draw a trial: {_show(error, self._file)}") from error
         if not isinstance(settings, Mapping):
             raise ConfigError(f"search.space: {self.name} must return settings by dotted path, not {settings!r}")
         self._require_searchable(settings, config)
@@ -50,6 +51,11 @@ class ChosenSpace:
             return dict(settings), with_settings(config, settings)
         except ConfigError as error:
             raise ConfigError(f"search.space: {self.name}: {error}") from error
+
+    @property
+    def _file(self) -> str | None:
+        code = getattr(self.draw, "__code__", None)
+        return None if code is None else str(code.co_filename)
 
     def _require_searchable(self, settings: Mapping[str, Any], config: RunConfig) -> None:
         """Trials share all phases before theirs, so what those depend on cannot differ."""
@@ -86,7 +92,7 @@ def find_space(name: str) -> ChosenSpace:
     try:
         module_spec.loader.exec_module(module)
     except Exception as error:  # whatever the user's file may raise
-        raise ConfigError(f"search.space: {path} cannot be run: {_show(error)}") from error
+        raise ConfigError(f"search.space: {path} cannot be run: {_show(error, module_spec.origin)}") from error
     if not callable(getattr(module, function, None)):
         raise ConfigError(f"search.space: {path} has no function {function}(trial, config): add it or name another")
     return ChosenSpace(name=name, draw=getattr(module, function), paper=dict(getattr(module, "PAPER", {})))
@@ -176,5 +182,8 @@ def _require_buildable(config: RunConfig, dataset: Dataset) -> None:
     epoch_images(config, searched_phase(config), dataset)
 
 
-def _show(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
+def _show(error: Exception, file: str | None) -> str:
+    """The error, and the line of a file that it came from."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    where = f" (line {frames[-1].lineno}: {frames[-1].line})" if frames else ""
+    return f"{type(error).__name__}: {error}{where}"
