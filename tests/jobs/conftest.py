@@ -54,7 +54,6 @@ def cluster() -> Iterator[Cluster]:
         "PYTHONPATH": str(ROOT / "platform"),  # the version that is installed
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
-        "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # another process for every phase
         "OMP_NUM_THREADS": "1",
     }
     (folder / "home").mkdir()

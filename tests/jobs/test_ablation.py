@@ -10,6 +10,7 @@ from mlflow import MlflowClient
 from reid.config import RunConfig, load_config
 from reid.jobs.ablation import run_ablation
 from reid.search.ablation import ROWS
+from reid.tracking import Recorder, RunRecord
 from reid.training import loop
 
 TRAININGS = 12
@@ -32,7 +33,18 @@ def test_stopped_and_given_again(storage: Path, monkeypatch: pytest.MonkeyPatch)
             raise RuntimeError("the power went")
         return train_step(*args, place=place, **kwargs)
 
+    put = Recorder.put
+
+    def pulled(recorder: Recorder, record: RunRecord) -> None:
+        if record.status == "FINISHED" and steps["plugs pulled"] == 0:
+            steps["plugs pulled"] += 1
+            raise RuntimeError("the plug was pulled")
+        put(recorder, record)
+
     monkeypatch.setattr(loop, "train_step", counted)
+    monkeypatch.setattr(Recorder, "put", pulled)
+    with pytest.raises(RuntimeError, match="the plug was pulled"):
+        run_ablation(config())
     with pytest.raises(RuntimeError, match="the power went"):
         run_ablation(config())
     before = steps["phase pose"]
@@ -50,6 +62,8 @@ def test_stopped_and_given_again(storage: Path, monkeypatch: pytest.MonkeyPatch)
     assert {run.info.status for run in found} == {"FINISHED"}
     assert parent.data.metrics["full/mAP"] == table.scores["full"][0]["mAP"]
     assert [file.path for file in browser.list_artifacts(parent.info.run_id)] == ["ablation.md"]
+    for child in children:
+        assert browser.list_artifacts(child.info.run_id, "pictures"), child.info.run_name
     final = next(run for run in children if run.info.run_name == "seed0-final")
     assert final.data.metrics["eval/mAP"] == table.scores["full"][0]["mAP"]
 

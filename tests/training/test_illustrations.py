@@ -40,3 +40,12 @@ def test_every_stage_shows_its_ranking_and_the_final_one_its_parts(
         picture.load()
         assert picture.format == "PNG"
         assert min(picture.size) > 300
+
+
+def test_scores_are_the_same_without_pictures(config: RunConfig, stores: dict[str, Path]) -> None:
+    dataset = open_dataset(stores["reid"])
+    model = FGSAM(config.model, stage="baseline", num_identities=12, attributes=dataset.attributes).eval()
+    arguments = (model, dataset, config, torch.device("cpu"), torch.float32)
+    plain = score(*arguments, illustrated=False)
+    assert not plain.pictures
+    assert plain.metrics == score(*arguments).metrics

@@ -116,10 +116,10 @@ def _train(
                 stopped[training.name] = outcome.reason
                 runs.put(dataclasses.replace(record, status="FAILED"))
                 continue
-            finished[training.name] = outcome
-            run.finish_phase(training.name, outcome)
             record = with_history(record, load_state(outcome))
             runs.put(dataclasses.replace(record, status="FINISHED", artifacts=pictures_of(outcome)))
+            finished[training.name] = outcome
+            run.finish_phase(training.name, outcome)  # from here on it is not looked at again
             print(f"{training.name} finished, {len(finished)} of {len(plan.trainings)}", flush=True)
     except BaseException:
         runs.put(dataclasses.replace(parent, status="FAILED"))

@@ -54,6 +54,7 @@ class ChosenSpace:
 
     @property
     def _file(self) -> str | None:
+        """Where the function was written, if it was."""
         code = getattr(self.draw, "__code__", None)
         return None if code is None else str(code.co_filename)
 

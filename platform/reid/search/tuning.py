@@ -145,6 +145,3 @@ class _Suggestions(_OfTheStudy, Searcher):  # type: ignore[misc]  # Ray is untyp
 
     def save(self, checkpoint_path: str) -> None:
         """The study is kept by itself."""
-
-    def restore(self, checkpoint_path: str) -> None:
-        raise NotImplementedError("a sweep goes on from its study")
