@@ -82,6 +82,17 @@ def test_the_same_seed_makes_the_same_suggestions(tmp_path: Path) -> None:
     assert found[0][0][3] == found[2][0][3] == FIRST
 
 
+def test_random_trials_do_not_depend_on_what_the_others_reached(tmp_path: Path) -> None:
+    found = []
+    for name, score in (("good", learning), ("bad", lambda alpha, epoch: -learning(alpha, epoch))):
+        (tmp_path / name).mkdir()
+        trials = opened(tmp_path / name, config("search.random_trials=6"))
+        train(trials, score=score)
+        found.append([str(trial.params) for trial in trials.all()])
+    alike = [a == b for a, b in zip(*found, strict=True)]
+    assert alike == [True] * 6 + [False] * 6
+
+
 @pytest.mark.parametrize("reports", [0, 1, EPOCHS, EPOCHS + 4, 30])
 def test_a_sweep_that_stopped_anywhere_goes_on_as_if_it_had_not(tmp_path: Path, reports: int) -> None:
     for name in ("whole", "parts"):

@@ -60,6 +60,7 @@ def demo() -> Tree:
             final={"epochs": 6, "learning_rate": 1e-3, "halve_every": 3, "images_per_identity": 4},
         ),
         "scaling": {"num_workers": 2},
+        "search": {"random_trials": 16},  # all of them: too few for TPE to learn eight parameters from
         "ablation": {"epoch_share": 0.5},
     }
 
@@ -73,6 +74,7 @@ def smoke() -> Tree:
         "sketch_dim": 256,
         "layout": _narrow("three_parts", part_dim=16, plenary_dim=32),
     }
+    tree["search"] = {"random_trials": 4}
     for phase in tree["phases"].values():
         phase |= {"epochs": 2, "batch_size": 16}
     return tree

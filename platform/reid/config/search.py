@@ -19,6 +19,8 @@ class SearchConfig(Section):
     `FILE.py:function`."""
     trials: Positive = 16
     """Trials in all, failed ones and the first, the configuration as it is, included."""
+    random_trials: Positive = 10
+    """Until so many trials are over, failed ones aside, all are drawn at random; then TPE suggests from them."""
     objectives: Annotated[tuple[Objective, ...], Field(min_length=1)] = ("mAP",)
     """`mAP` first, on held-out identities; then what it is weighed against: `descriptor_dim` (smaller is better) or
     `images_per_second` of training (more is better)."""

@@ -207,12 +207,12 @@ class Trials:
         return sum(trial.state is not TrialState.WAITING for trial in self._study.get_trials(deepcopy=False))
 
     def _asked(self) -> optuna.Trial:
-        self._study.sampler = _sampler(self._config.seed, self._begun())
+        self._study.sampler = _sampler(self._config, self._begun())
         return self._study.ask()
 
     def _resumed(self) -> tuple[optuna.Trial, frozenset[int]]:
         frozen = self._interrupted.pop(0)
-        self._study.sampler = _sampler(self._config.seed, frozen.number)
+        self._study.sampler = _sampler(self._config, frozen.number)
         return optuna.Trial(self._study, frozen._trial_id), frozenset(frozen.intermediate_values)
 
     def _take_in(self, running: "_Running", record: EpochRecord) -> None:
@@ -281,10 +281,14 @@ def _stored(trial: FrozenTrial, objectives: Sequence[Objective]) -> Trial:
     )
 
 
-def _sampler(seed: int, number: int) -> optuna.samplers.BaseSampler:
+def _sampler(config: RunConfig, number: int) -> optuna.samplers.BaseSampler:
     """The sampler of one trial."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         return optuna.samplers.TPESampler(
-            seed=derive_seed(seed, "search", number), multivariate=True, group=True, constant_liar=True
+            seed=derive_seed(config.seed, "search", number),
+            n_startup_trials=config.search.random_trials,
+            multivariate=True,
+            group=True,
+            constant_liar=True,
         )
