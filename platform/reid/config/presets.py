@@ -60,7 +60,7 @@ def demo() -> Tree:
             final={"epochs": 6, "learning_rate": 1e-3, "halve_every": 3, "images_per_identity": 4},
         ),
         "scaling": {"num_workers": 2},
-        "search": {"random_trials": 16},  # all of them: too few for TPE to learn eight parameters from
+        "search": {"random_trials": 16, "reduction": 2},  # too few for TPE to learn eight parameters from
         "ablation": {"epoch_share": 0.5},
     }
 
