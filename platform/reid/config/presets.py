@@ -60,8 +60,8 @@ def demo() -> Tree:
             final={"epochs": 6, "learning_rate": 1e-3, "halve_every": 3, "images_per_identity": 4},
         ),
         "scaling": {"num_workers": 2},
-        # 16 trials are too few for TPE to learn 8 parameters from; a reduction of 3 would decide at 1 and 3 of 6,
-        # where the best trial need not be among the best third yet.
+        # 16 trials are too few for TPE to learn 8 parameters from; a reduction of 3 would decide after epochs 1 and 3,
+        # where the best trial need not be among the best third yet
         "search": {"random_trials": 16, "reduction": 2},
         "ablation": {"epoch_share": 0.5},
     }
