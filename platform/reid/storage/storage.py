@@ -1,0 +1,51 @@
+"""Where everything lies that a run writes: under one root, a local folder or a pyarrow.fs URI."""
+
+import os
+import uuid
+from pathlib import Path
+
+import pyarrow
+
+from reid.storage.place import Place
+
+
+class Storage:
+    """The places under `storage`.
+
+    `sources/` rendered benchmarks, `stores/` Arrow stores, `runs/` checkpoints and results, `exports/` programs,
+    `mlflow.db` and `mlartifacts/` of the default tracking store, `outbox/` run records that MLflow has not got yet.
+    """
+
+    def __init__(self, root: str) -> None:
+        self.root = Place(root)
+        self.is_local = self.root.is_local
+
+    def place(self, *names: str) -> Place:
+        """A place under the root, local path or URI as the root is."""
+        place = self.root
+        for name in names:
+            place = place / name
+        return place
+
+    @property
+    def scratch(self) -> Path:
+        """A local folder for what must lie on this node: the root itself where it is local."""
+        if self.is_local:
+            return Path(self.root)
+        return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "reid"
+
+    def require_writable(self) -> None:
+        """Try to write under the root.
+
+        Raises:
+            ValueError: it cannot be written.
+        """
+        probe = self.place(f".writable-{uuid.uuid4().hex}")  # several processes may try at once
+        try:
+            self.scratch.mkdir(parents=True, exist_ok=True)
+            probe.write("")
+            probe.delete()
+        except (OSError, pyarrow.ArrowInvalid) as error:
+            raise ValueError(
+                f"storage: cannot write to {self.root} ({error}); set storage=… or REID_STORAGE to a place of yours"
+            ) from error
