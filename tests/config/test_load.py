@@ -8,9 +8,22 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
-from reid.config import LAYOUTS, PRESETS, ConfigError, Layout, RunConfig, flatten, load_config, validate_config
+from reid.config import (
+    LAYOUTS,
+    MODELS,
+    PRESETS,
+    ConfigError,
+    Layout,
+    ModelConfig,
+    RunConfig,
+    Section,
+    flatten,
+    load_config,
+    validate_config,
+    with_settings,
+)
 
 
 def problems(**kwargs: Any) -> list[str]:
@@ -38,8 +51,8 @@ def test_the_paper_preset_holds_the_papers_figures() -> None:
     }
     assert schedule == {"baseline": (1e-3, 50, 150), "intermediate": (1e-3, 50, 60), "final": (1e-4, 100, 400)}
     assert (config.loss.alpha, config.loss.beta, config.loss.gamma) == (0.5, 0.01, 2)
-    assert config.model.layout == "dataset"
-    assert LAYOUTS["six_parts"].descriptor_dim == 2048
+    assert config.model.layout == "six_parts"
+    assert config.model.resolved_layout().descriptor_dim == 2048
     assert (config.phases["final"].batch_size, config.phases["final"].images_per_identity) == (64, 4)
 
 
@@ -116,7 +129,6 @@ def test_a_new_phase_may_be_added() -> None:
         ("phases=[1]", "phases: must be a mapping of settings (given: [1])"),
         ("phases.final.batch_size=10", "phases.final: batch_size = 10 is no multiple of images_per_identity = 4"),
         ("phases.final.batch_size=4", "phases.final: a P×K batch needs two identities"),
-        ("phases.pose.images_per_identity=4", "phases.pose: the pose phase has no identities"),
         ("loss=3", "loss: must be a mapping of settings (given: 3)"),
         ("loss.gama=2", "loss.gama: unknown key (did you mean 'gamma'?)"),
         ("loss.alpha=.nan", "loss.alpha: must be a finite number"),
@@ -258,7 +270,7 @@ def test_flatten_names_every_setting_once() -> None:
     config = load_config(preset="paper", overrides=["scaling.num_workers=[1, 2]"])
     flat = flatten(config)
     assert flat["phases.final.epochs"] == "400"
-    assert flat["model.layout"] == "dataset"
+    assert flat["model.layout"] == "six_parts"
     assert flat["scaling.num_workers"] == "[1, 2]"
     assert flat["data.source"] == "None"
     assert flatten(load_config(preset="demo"))["model.layout.plenary_dim"] == "128"
@@ -290,3 +302,50 @@ def test_null_takes_a_phase_out() -> None:
         "intermediate",
         "final",
     ]
+
+
+def test_a_configuration_is_complete_however_it_was_loaded(tmp_path: Path) -> None:
+    paper = load_config(preset="paper")
+    (tmp_path / "manifest.yaml").write_text("layout: three_parts\n")
+    own = [f"data.source={tmp_path}", "data.name=folder"]
+    for config, layout in (
+        (paper, "six_parts"),
+        (validate_config(paper.model_dump() | {"model": {"layout": "dataset"}}), "six_parts"),
+        (with_settings(paper, {"model.layout": "dataset"}), "six_parts"),
+        (load_config(preset="paper", overrides=own), "three_parts"),
+    ):
+        assert config.model.resolved_layout() == LAYOUTS[layout]
+    with pytest.raises(ConfigError, match=r"model\.layout: the manifest of coco names none; choose one"):
+        load_config(preset="paper", overrides=["data.name=coco"])
+
+
+def test_a_layout_of_no_dataset_is_an_error_that_says_what_to_do() -> None:
+    with pytest.raises(ValueError, match=r"model\.layout: dataset is of no dataset here: name a layout, or"):
+        ModelConfig(layout="dataset").resolved_layout()
+
+
+class OtherModel(Section):
+    width: int = Field(8, ge=1)
+
+
+def test_another_models_settings_are_checked_with_all_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(MODELS, "other", OtherModel)
+    assert load_config(preset="smoke").settings_of("other") == OtherModel()
+    config = load_config(preset="smoke", overrides=["models.other.width=3"])
+    assert config.settings_of("other") == OtherModel(width=3)
+    assert validate_config(config.model_dump()) == config
+    assert with_settings(config, {"models.other.width": 5}).settings_of("other") == OtherModel(width=5)
+    assert flatten(config)["models.other.width"] == "3"
+    assert problems(
+        overrides=["models.other.widht=1", "models.another.x=1", "loss.alpha=-1", "models.other.width=0"]
+    ) == [
+        "loss.alpha: must be greater than or equal to 0 (given: -1)",
+        "models.another: unknown model (did you mean 'other'?); load the extension that has it (extensions)",
+        "models.other.width: must be greater than or equal to 1 (given: 0)",
+        "models.other.widht: unknown key (did you mean 'width'?)",
+    ]
+
+
+def test_layouts_to_search_must_exist() -> None:
+    (line,) = problems(overrides=["search.layouts=[six_parts, seven_parts]"])
+    assert line.startswith("search.layouts: invalid layout 'seven_parts', expected some of six_parts")

@@ -1,46 +1,70 @@
-"""The configuration of a run: a frozen, typed tree; presets; one override path."""
+"""The configuration of a run: a frozen, typed tree; presets; one override path. And what is known of datasets."""
 
-from reid.config.body import JOINTS, LAYOUTS, LIMB_NAMES, LIMBS, Layout, Part
-from reid.config.load import ConfigError, flatten, load_config, validate_config, with_settings
-from reid.config.presets import PRESETS
-from reid.config.schema import (
-    AblationConfig,
-    AugmentationConfig,
-    DataConfig,
-    EvaluationConfig,
-    LossConfig,
-    ModelConfig,
-    PhaseConfig,
-    PoseNetConfig,
-    RunConfig,
-    ScalingConfig,
-    TrackingConfig,
+from reid.config.body import (
+    AFFINITY_CHANNELS,
+    CONFIDENCE_CHANNELS,
+    JOINTS,
+    LAYOUTS,
+    LIMB_NAMES,
+    LIMBS,
+    POSE_CHANNELS,
+    Layout,
+    Part,
+    Region,
 )
-from reid.config.search import SearchConfig
+from reid.config.data import AugmentationConfig, DataConfig
+from reid.config.environment import environment, set_until_exit
+from reid.config.errors import ConfigError, DataError
+from reid.config.extensions import load_extensions
+from reid.config.load import flatten, load_config, validate_config, with_settings
+from reid.config.manifests import Attribute, AttributeProtocol, Manifest, load_manifest
+from reid.config.model import MODELS, ModelConfig, PoseNetConfig
+from reid.config.presets import PRESETS
+from reid.config.run import AblationConfig, EvaluationConfig, RunConfig, TrackingConfig
+from reid.config.search import Objective, SearchConfig
+from reid.config.secrets import without_passwords
+from reid.config.section import Section
+from reid.config.training import LossConfig, PhaseConfig, ScalingConfig
 
 __all__ = [
+    "AFFINITY_CHANNELS",
+    "CONFIDENCE_CHANNELS",
     "JOINTS",
     "LAYOUTS",
     "LIMBS",
     "LIMB_NAMES",
+    "MODELS",
+    "POSE_CHANNELS",
     "PRESETS",
     "AblationConfig",
+    "Attribute",
+    "AttributeProtocol",
     "AugmentationConfig",
     "ConfigError",
     "DataConfig",
+    "DataError",
     "EvaluationConfig",
     "Layout",
     "LossConfig",
+    "Manifest",
     "ModelConfig",
+    "Objective",
     "Part",
     "PhaseConfig",
     "PoseNetConfig",
+    "Region",
     "RunConfig",
     "ScalingConfig",
     "SearchConfig",
+    "Section",
     "TrackingConfig",
+    "environment",
     "flatten",
     "load_config",
+    "load_extensions",
+    "load_manifest",
+    "set_until_exit",
     "validate_config",
     "with_settings",
+    "without_passwords",
 ]

@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -12,10 +12,15 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from reid.config.errors import ConfigError
+from reid.config.extensions import load_extensions
+from reid.config.manifests import load_manifest
+from reid.config.model import DATASET_LAYOUT, MODELS, UNION_TAGS
 from reid.config.presets import PRESETS
-from reid.config.schema import UNION_TAGS, PhaseConfig, RunConfig
+from reid.config.run import RunConfig
 from reid.config.secrets import without_passwords
 from reid.config.section import Section
+from reid.config.training import PhaseConfig
 
 EXPECTED = {
     "bool_parsing": "must be true or false",
@@ -34,14 +39,10 @@ EXPECTED = {
 """What the user should write, by type of pydantic error, where pydantic's own words speak of its internals."""
 
 
-class ConfigError(ValueError):
-    """One or more settings are wrong; the message names each by its dotted path, with the remedy."""
-
-
 def load_config(
     *,
     preset: str = "demo",
-    base: Mapping[str, Any] | None = None,
+    base: Callable[[], Mapping[str, Any]] | None = None,
     file: str | Path | None = None,
     overrides: Sequence[str] = (),
 ) -> RunConfig:
@@ -49,20 +50,28 @@ def load_config(
 
     Args:
         preset: name of a preset, which gives the full tree.
-        base: a full tree to use in place of a preset, for instance a checkpoint's.
+        base: gives a full tree to use in place of a preset, for instance a checkpoint's.
         file: YAML file laid over the preset: mappings are merged, everything else is replaced.
-        overrides: `dotted.key=value` settings laid over both; values are YAML.
+        overrides: `dotted.key=value` settings laid over both; values are YAML. `extensions` that file or overrides
+            name are loaded first; those of `base` are not, since it may be somebody else's.
+
+    Returns:
+        The whole tree: `model.layout` = `dataset` is replaced by the layout that the dataset's manifest names.
 
     Raises:
         ConfigError: naming every unknown key and every bad value at once.
+        DataError: the layout is the dataset's, and its manifest cannot be read.
     """
-    if base is None and preset not in PRESETS:
-        raise ConfigError(f"invalid preset '{preset}'{_did_you_mean(preset, list(PRESETS))}")
     malformed = [text for text in overrides if not _is_assignment(text)]
     if malformed:
         raise ConfigError(f"invalid settings {malformed}: write dotted.key=value, such as phases.final.epochs=3")
-    tree = dict(base) if base is not None else PRESETS[preset]()
-    return validate_config(_merged(_merged(tree, _read(file)), _parsed(overrides)))
+    given = _merged(_read(file), _parsed(overrides))
+    extensions = given.get("extensions", ())
+    if isinstance(extensions, list | tuple) and all(isinstance(name, str) for name in extensions):
+        load_extensions(extensions)
+    if base is None and preset not in PRESETS:
+        raise ConfigError(f"invalid preset '{preset}'{_did_you_mean(preset, list(PRESETS))}")
+    return validate_config(_merged(PRESETS[preset]() if base is None else dict(base()), given))
 
 
 def validate_config(tree: Any) -> RunConfig:
@@ -70,14 +79,46 @@ def validate_config(tree: Any) -> RunConfig:
 
     Raises:
         ConfigError: naming every unknown key and every bad value at once.
+        DataError: see `load_config`.
     """
+    problems: list[str] = []
+    if isinstance(tree, Mapping) and isinstance(tree.get("models", {}), Mapping):
+        models, problems = _models(tree.get("models", {}))
+        tree = {**tree, "models": models}
     try:
-        return RunConfig.model_validate(tree)
+        config = RunConfig.model_validate(tree)
     except ValidationError as error:
-        problems = dict.fromkeys(line for details in error.errors() for line in _describe(details, tree))
-        raise ConfigError(
-            "\n".join(["the configuration has errors:", *(f"  {problem}" for problem in problems)])
-        ) from None
+        problems = [*(line for details in error.errors() for line in _describe(details, tree)), *problems]
+    if problems:
+        lines = (f"  {problem}" for problem in dict.fromkeys(problems))
+        raise ConfigError("\n".join(["the configuration has errors:", *lines]))
+    return _with_layout_of_dataset(config)
+
+
+def _models(given: Mapping[str, Any]) -> tuple[dict[str, Section], list[str]]:
+    """The settings of every family, and what is wrong with them."""
+    unknown = [name for name in given if name not in MODELS]
+    remedy = "load the extension that has it (extensions)"
+    problems = [f"models.{name}: unknown model{_did_you_mean(name, list(MODELS))}; {remedy}" for name in unknown]
+    models: dict[str, Section] = {}
+    for name, section in MODELS.items():
+        try:
+            models[name] = section.model_validate(given.get(name, {}))
+        except ValidationError as error:
+            for details in error.errors():
+                lines = _describe(details, given, section)
+                problems += [f"models.{name}.{line}" if details["loc"] else f"models.{name}: {line}" for line in lines]
+    return models, problems
+
+
+def _with_layout_of_dataset(config: RunConfig) -> RunConfig:
+    if config.model.layout != DATASET_LAYOUT:
+        return config
+    source = None if config.data.source is None else Path(config.data.source)
+    layout = load_manifest(config.data.name, source).layout
+    if layout is None:
+        raise ConfigError(f"model.layout: the manifest of {config.data.name} names none; choose one")
+    return config.model_copy(update={"model": config.model.model_copy(update={"layout": layout})})
 
 
 def with_settings(config: RunConfig, settings: Mapping[str, Any]) -> RunConfig:
@@ -148,15 +189,15 @@ def _merged(below: Any, above: Any) -> Any:
     return above
 
 
-def _describe(details: ErrorDetails, tree: Any) -> list[str]:
-    """One error as lines of `dotted.path: what is wrong and what to write`."""
+def _describe(details: ErrorDetails, tree: Any, root: type[Section] = RunConfig) -> list[str]:
+    """One error as lines of `dotted.path: what is wrong and what to write`, the path from the root on."""
     location = [str(part) for part in details["loc"] if part not in UNION_TAGS and part != "[key]"]
     path = ".".join(location)
     given = details["input"]
     if not path:
         return details["msg"].removeprefix("Value error, ").splitlines()
     if details["type"] == "extra_forbidden":
-        return [f"{path}: unknown key{_did_you_mean(location[-1], _siblings(location[:-1]))}"]
+        return [f"{path}: unknown key{_did_you_mean(location[-1], _siblings(root, location[:-1]))}"]
     if details["type"] == "missing" and len(location) == 3 and location[0] == "phases":
         return [_incomplete_phase(location[1], given, [str(name) for name in tree["phases"]])]
     message = re.sub("^(Input|String) should", "must", details["msg"].removeprefix("Value error, "))
@@ -171,9 +212,9 @@ def _incomplete_phase(name: str, phase: dict[str, Any], names: list[str]) -> str
     return f"phases.{name}: is not in the preset{_did_you_mean(name, others)}; to add it, give it {', '.join(lacking)}"
 
 
-def _siblings(location: Sequence[str]) -> list[str]:
+def _siblings(root: type[Section], location: Sequence[str]) -> list[str]:
     """The keys that would have been right at a location."""
-    fields = RunConfig.model_fields
+    fields = root.model_fields
     for part in location:
         if part in fields:  # else the name of a phase or the index of a part
             section = _section_in(fields[part].annotation)

@@ -4,6 +4,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, field_serializer, field_validator
 
+from reid.config.body import LAYOUTS
 from reid.config.secrets import without_passwords
 from reid.config.section import Section
 
@@ -17,6 +18,8 @@ class SearchConfig(Section):
     space: str = "focal_triplet"
     """A space by name (focal_triplet, branch_layout, optimizer, joint), or `FILE.py` with a function `space`, or
     `FILE.py:function`."""
+    layouts: tuple[str, ...] = ()
+    """Named layouts that `branch_layout` starts from; none = all that there are when the sweep begins."""
     trials: Positive = 16
     """Trials in all, failed ones and the first, the configuration as it is, included."""
     random_trials: Positive = 10
@@ -41,6 +44,14 @@ class SearchConfig(Section):
     """Database of the Optuna study, any SQLAlchemy address; none = the file `study.db` in the run's folder."""
     retrain: bool = True
     """Train the winner, and the configuration as it is, on all of train and score both on query and gallery."""
+
+    @field_validator("layouts")
+    @classmethod
+    def _layouts_exist(cls, layouts: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [layout for layout in layouts if layout not in LAYOUTS]
+        if unknown:
+            raise ValueError(f"invalid layout '{unknown[0]}', expected some of {', '.join(LAYOUTS)}")
+        return layouts
 
     @field_validator("objectives")
     @classmethod

@@ -8,8 +8,8 @@ import yaml
 from pydantic import Field, field_validator, model_validator
 
 from reid.config.body import LAYOUTS, Region
+from reid.config.errors import DataError
 from reid.config.section import Section
-from reid.data.errors import DataError
 
 OWN = "folder"
 """Name of the dataset that is described by a manifest beside its images."""
@@ -57,7 +57,7 @@ class Manifest(Section):
     """Where to get it."""
     licence: str
     reader: str
-    """A key of `reid.data.readers.READERS`."""
+    """A key of `reid.data.READERS`."""
     file_name: str | None = None
     """Regular expression for the basename of every image, with groups `pid` and `camid`; none = listed in a file."""
     cameras: int | None = Field(None, ge=1)
@@ -119,18 +119,14 @@ def manifest_folder() -> Path:
 
 
 def load_manifest(name: str, source: Path | None = None) -> Manifest:
-    """Read `datasets/<name>.yaml`.
+    """Read `datasets/<name>.yaml`, or any other file if the name is a path `FILE.yaml`.
 
     The dataset `folder` is the user's own: what `manifest.yaml` in its source folder says replaces what ours says.
 
     Raises:
         DataError: there is no such manifest, or it is malformed.
     """
-    folder = manifest_folder()
-    known = sorted(path.stem for path in folder.glob("*.yaml"))
-    if name not in known:
-        raise DataError(f"invalid dataset '{name}', expected one of {', '.join(known)}, or add {folder / name}.yaml")
-    paths = [folder / f"{name}.yaml"]
+    paths = [_manifest_file(name)]
     if name == OWN and source is not None and (source / "manifest.yaml").is_file():
         paths.append(source / "manifest.yaml")
     fields: dict[str, Any] = {}
@@ -140,6 +136,21 @@ def load_manifest(name: str, source: Path | None = None) -> Manifest:
             if not isinstance(said, dict):
                 raise ValueError("it holds no fields, such as `title: …`")
             fields |= said
-        return Manifest.model_validate({**fields, "name": name})
+        return Manifest.model_validate({**fields, "name": paths[0].stem})
     except (OSError, yaml.YAMLError, TypeError, ValueError) as error:
         raise DataError(f"{path} is malformed, correct it: {error}") from error
+
+
+def _manifest_file(name: str) -> Path:
+    if name.endswith(".yaml"):
+        own = Path(name).expanduser().absolute()
+        if not own.is_file():
+            raise DataError(f"there is no manifest {own}: correct data.name")
+        return own
+    folder = manifest_folder()
+    known = sorted(path.stem for path in folder.glob("*.yaml"))
+    if name not in known:
+        raise DataError(
+            f"invalid dataset '{name}', expected one of {', '.join(known)}, or a manifest of your own, FILE.yaml"
+        )
+    return folder / f"{name}.yaml"

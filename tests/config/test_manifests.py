@@ -5,9 +5,10 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from reid.config import Attribute, Manifest, load_manifest
 from reid.config.body import LAYOUTS
-from reid.data import Attribute, DataError, Manifest, load_manifest
-from reid.data.manifests import AttributeProtocol, manifest_folder
+from reid.config.manifests import AttributeProtocol, manifest_folder
+from reid.data import DataError
 from reid.data.readers import READERS
 from reid.evaluation import ATTRIBUTE_PROTOCOLS
 
@@ -130,7 +131,7 @@ def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
 
 @pytest.mark.parametrize("text", ["- a list", "title: [unclosed", "title: only a title", "cameras: 6\nunknown: 1"])
 def test_a_malformed_manifest_is_named(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reid.data.manifests.manifest_folder", lambda: tmp_path)
+    monkeypatch.setattr("reid.config.manifests.manifest_folder", lambda: tmp_path)
     (tmp_path / "mine.yaml").write_text(text)
     with pytest.raises(DataError, match=r"mine\.yaml is malformed"):
         load_manifest("mine")
@@ -156,3 +157,12 @@ def test_contradictions_are_refused(change: dict[str, object]) -> None:
 def test_an_attribute_has_one_field_or_one_for_each_class() -> None:
     with pytest.raises(ValidationError, match="one for each of 3 classes"):
         Attribute(name="colour", classes=("red", "green", "blue"), region="head", fields=("red", "green"))
+
+
+def test_a_manifest_of_ones_own_is_read_from_its_file(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text((manifest_folder() / "folder.yaml").read_text())
+    assert load_manifest(str(file)).model_copy(update={"name": "folder"}) == load_manifest("folder")
+    assert load_manifest(str(file)).name == "mine"
+    with pytest.raises(DataError, match=r"there is no manifest /nowhere/mine\.yaml: correct data\.name"):
+        load_manifest("/nowhere/mine.yaml")

@@ -1,0 +1,75 @@
+"""Settings of the models, by family."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag, field_validator
+
+from reid.config.body import LAYOUTS, Layout
+from reid.config.section import Section
+
+DATASET_LAYOUT = "dataset"
+
+UNION_TAGS = ("<named>", "<written out>")
+"""How pydantic names the two ways to give a layout within the place of an error."""
+
+
+def _way_to_give_layout(layout: Any) -> str:
+    return UNION_TAGS[isinstance(layout, dict | Layout)]
+
+
+class PoseNetConfig(Section):
+    """The pose resolve net."""
+
+    width: float = Field(1.0, gt=0, le=4)
+    """Channels as a multiple of the paper's."""
+    stages: int = Field(3, ge=1, le=6)
+    """Two-stream stages behind the VGG front end."""
+    parse_blocks: bool = True
+    """Channel parse blocks after every stage (Table V)."""
+    weights: str | None = None
+    """A safetensors or torch file of an OpenPose COCO body model, for the whole net, or of a VGG-19, for its front end;
+    `imagenet` for torchvision's VGG-19; none = from scratch."""
+
+
+class ModelConfig(Section):
+    """FGSAM."""
+
+    trunk: str = "resnet50"
+    """Any torchvision classification trunk by name."""
+    weights: str | None = "imagenet"
+    """`imagenet` for torchvision's default weights, a local weights file, or none = from scratch."""
+    last_stride: Literal[1, 2] = 2
+    """Stride of a ResNet's last stage."""
+    pose: bool = True
+    """Whether the pose maps are fused in; without, every branch sees the trunk alone (Table IV)."""
+    pose_net: PoseNetConfig = PoseNetConfig()
+    sketch_dim: int = Field(8192, ge=16, le=65536)
+    """Length of the compact bilinear sketch."""
+    layout: Annotated[
+        Annotated[str, Tag(UNION_TAGS[0])] | Annotated[Layout, Tag(UNION_TAGS[1])], Discriminator(_way_to_give_layout)
+    ] = "six_parts"
+    """A named branch layout, one written out, or `dataset`: the one that the dataset's manifest names."""
+    batch_norm: Literal["local", "synchronised", "frozen"] = "local"
+    """Statistics per worker, over all workers (GPU only), or not updated at all."""
+
+    @field_validator("layout")
+    @classmethod
+    def _layout_exists(cls, layout: str | Layout) -> str | Layout:
+        known = (DATASET_LAYOUT, *LAYOUTS)
+        if isinstance(layout, str) and layout not in known:
+            raise ValueError(f"invalid layout '{layout}', expected one of {', '.join(known)}, or parts written out")
+        return layout
+
+    def resolved_layout(self) -> Layout:
+        """The branches.
+
+        Raises:
+            ValueError: `layout` is still `dataset`, which `load_config` replaces by the layout that the manifest names.
+        """
+        if self.layout == DATASET_LAYOUT:
+            raise ValueError(f"model.layout: {DATASET_LAYOUT} is of no dataset here: name a layout, or use load_config")
+        return LAYOUTS[self.layout] if isinstance(self.layout, str) else self.layout
+
+
+MODELS: dict[str, type[Section]] = {}
+"""Settings of the families beside FGSAM, whose own are `model`: they stand under `models.<family>`."""
