@@ -18,8 +18,8 @@ from reid.losses import (
     masked_squared_error,
 )
 
-NO_LOSSES = {"OBJECTIVES", "Objective", "OneRank", "Ranks", "Terms", "focal_triplet", "pose_targets"}
-"""Public names besides; the objectives, sums of these losses, have a file of their own."""
+NO_LOSSES = {"OneRank", "Ranks", "focal_triplet", "global_mean", "pose_targets"}
+"""Public names besides."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,12 +7,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from reid.config import JOINTS, LIMBS, LossConfig
-from reid.config.schema import DataConfig
+from reid.config import JOINTS, LIMBS, DataConfig, load_config
 from reid.data import PoseBatch, PoseBatches, prepare
 from reid.losses import OneRank, masked_squared_error, pose_targets
-from reid.losses.objectives import pose_objective
 from reid.models import Output, PoseMaps
+from reid.stages.fgsam import pose_loss
 
 HEIGHT, WIDTH = 7, 5
 
@@ -163,7 +162,7 @@ def test_people_of_a_whole_image_who_are_not_annotated_teach_nothing(
         seen = PoseMaps(
             confidence_BJhw=target.confidence_BJhw + wrong_B1HW, affinity_BLhw=target.affinity_BLhw - 3.0 * wrong_B1HW
         )
-        terms = pose_objective(Output(pose=(seen,)), batch, LossConfig(), OneRank())
+        terms = pose_loss(Output(pose=(seen,)), batch, load_config(preset="smoke"), OneRank())
         assert [term.item() > 0 for term in terms.values()] == [costs, costs]
 
 

@@ -5,7 +5,7 @@ import torch
 
 from reid.config import LAYOUTS, Layout
 from reid.config.body import POSE_CHANNELS
-from reid.data.manifests import Attribute
+from reid.config.manifests import Attribute
 from reid.models.alignment import PLENARY, LocallyReinforcedAlignment, PartFusion
 
 BATCH, TRUNK_CHANNELS, IDENTITIES = 3, 6, 5

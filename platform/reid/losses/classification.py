@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from reid.losses.ranks import Ranks, global_mean
-from reid.models.precision import at_least_fp32
+from reid.models import at_least_fp32
 
 MISSING = -1
 """Label of an attribute that is not annotated."""

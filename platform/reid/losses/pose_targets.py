@@ -8,8 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from reid.config import JOINTS, LIMBS
-from reid.models import PoseMaps
-from reid.models.pose_net import POSE_STRIDE
+from reid.models import POSE_STRIDE, PoseMaps
 
 SIGMA = 0.875
 """Spread of a joint's peak exp(−d²/σ²) in map cells: OpenPose's 7 pixels. A person fills a 256-pixel crop as it fills

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reid.config import LossConfig
-from reid.models.precision import at_least_fp32
+from reid.models import at_least_fp32
 
 
 def plain_triplet(d_ap: Tensor, d_an: Tensor, alpha: float) -> Tensor:

@@ -1,19 +1,32 @@
 """FGSAM and its parts."""
 
+from reid.models.alignment import Classifiers, LocallyReinforcedAlignment
 from reid.models.carry import CarryOver, carry_over, count_parameters
 from reid.models.fgsam import FGSAM, Output
 from reid.models.parse_block import ChannelParseBlock
-from reid.models.pooling import CompactBilinearPooling
-from reid.models.pose_net import PoseMaps, PoseResolveNet
+from reid.models.pooling import CompactBilinearPooling, signed_sqrt
+from reid.models.pose_net import POSE_STRIDE, PoseMaps, PoseResolveNet
+from reid.models.precision import at_least_fp32
+from reid.models.pretrained import IMAGENET_MEAN, IMAGENET_STD
+from reid.models.trunk import Trunk, trunk_names
 
 __all__ = [
     "FGSAM",
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "POSE_STRIDE",
     "CarryOver",
     "ChannelParseBlock",
+    "Classifiers",
     "CompactBilinearPooling",
+    "LocallyReinforcedAlignment",
     "Output",
     "PoseMaps",
     "PoseResolveNet",
+    "Trunk",
+    "at_least_fp32",
     "carry_over",
     "count_parameters",
+    "signed_sqrt",
+    "trunk_names",
 ]

@@ -12,9 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reid.config import Layout
-from reid.config.body import POSE_CHANNELS
-from reid.data.manifests import Attribute
+from reid.config import POSE_CHANNELS, Attribute, Layout
 from reid.models.pooling import CompactBilinearPooling
 
 PLENARY = "plenary"

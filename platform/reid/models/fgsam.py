@@ -7,17 +7,13 @@ Legend: B images, C trunk channels, H × W and h × w cells of the trunk's and t
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Self, cast, get_args
+from typing import Self, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
-from reid.config import ModelConfig
-from reid.config.body import AFFINITY_CHANNELS, CONFIDENCE_CHANNELS, POSE_CHANNELS
-from reid.config.schema import Stage
-from reid.data.manifests import Attribute
+from reid.config import AFFINITY_CHANNELS, CONFIDENCE_CHANNELS, POSE_CHANNELS, Attribute, ModelConfig
 from reid.models.alignment import Classifiers, LocallyReinforcedAlignment, PartFusion, unit_variance
 from reid.models.pooling import CompactBilinearPooling, bilinear_product
 from reid.models.pose_net import PoseMaps, PoseResolveNet
@@ -40,6 +36,26 @@ class Output:
     """Branches whose embedding carries a triplet loss."""
     descriptor_BD: Tensor | None = None
     """Unit vectors to compare images by, with Euclidean or cosine distance: the same ranking."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Form:
+    """What a training stage's model is made of, beside its classifiers."""
+
+    trunk: bool = True
+    fuses: bool = True
+    """Whether trunk and pose maps are batch-normalised and, with `pose` on, fused."""
+    parts: bool = False
+    """Whether there is a branch for each part."""
+
+
+FORMS = {
+    "pose": _Form(trunk=False),
+    "baseline": _Form(fuses=False),
+    "intermediate": _Form(),
+    "final": _Form(parts=True),
+}
+"""Of FGSAM, by training stage."""
 
 
 class FGSAM(nn.Module):
@@ -72,28 +88,29 @@ class FGSAM(nn.Module):
         self,
         config: ModelConfig,
         *,
-        stage: Stage,
+        stage: str,
         num_identities: int,
         attributes: Mapping[str, Attribute],
         seed: int = 0,
         pretrained: bool = True,
     ) -> None:
-        if stage not in get_args(Stage):
-            raise ValueError(f"invalid stage '{stage}', expected one of {', '.join(get_args(Stage))}")
+        if stage not in FORMS:
+            raise ValueError(f"invalid stage '{stage}', expected one of {', '.join(FORMS)}")
         super().__init__()
         self.config = config
         self.stage = stage
+        self._form = FORMS[stage]
         self.attributes = dict(attributes)
         num_classes = {name: len(attribute.classes) for name, attribute in attributes.items()}
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
-            if stage == "pose":
+            if not self._form.trunk:
                 self.pose_net = PoseResolveNet(config.pose_net, pretrained=pretrained)
                 return
             weights = config.weights if pretrained else None
             self.trunk = Trunk(config.trunk, weights=weights, last_stride=config.last_stride)
             channels = self.trunk.channels
-            if stage == "baseline":
+            if not self._form.fuses:
                 self.baseline = Classifiers(channels, num_identities, {})
                 return
             self.trunk_norm = nn.BatchNorm2d(channels)
@@ -101,7 +118,7 @@ class FGSAM(nn.Module):
                 self.pose_net = PoseResolveNet(config.pose_net, pretrained=pretrained)
                 self.confidence_norm = nn.BatchNorm2d(CONFIDENCE_CHANNELS)
                 self.affinity_norm = nn.BatchNorm2d(AFFINITY_CHANNELS)
-            if stage == "intermediate":
+            if not self._form.parts:
                 if config.pose:
                     self.pooling = CompactBilinearPooling(channels, POSE_CHANNELS, config.sketch_dim, seed)
                 fused_dim = config.sketch_dim if config.pose else channels
@@ -117,10 +134,10 @@ class FGSAM(nn.Module):
                 )
 
     def forward(self, images_BCHW: Tensor) -> Output:
-        if self.stage == "pose":
+        if not self._form.trunk:
             return Output(pose=self.pose_net(images_BCHW))
         features_BCHW = self.trunk(images_BCHW)
-        if self.stage == "baseline":
+        if not self._form.fuses:
             pooled_BC = features_BCHW.mean(dim=(2, 3))
             identity_logits_BK, _ = self.baseline(pooled_BC)
             return Output(
@@ -131,7 +148,7 @@ class FGSAM(nn.Module):
         with torch.autocast(images_BCHW.device.type, enabled=False):
             sum_BC = at_least_fp32(features_BCHW).sum(dim=(2, 3))
             product_BCJ = bilinear_product(features_BCHW, self._normed(pose[-1])) if pose else None
-        if self.stage == "intermediate":
+        if not self._form.parts:
             fused_BD = F.normalize(sum_BC, dim=1) if product_BCJ is None else self.pooling.fuse(product_BCJ)
             identity_logits_BK, attribute_logits = self.intermediate(unit_variance(fused_BD))
             return Output(
@@ -159,7 +176,7 @@ class FGSAM(nn.Module):
         Args:
             pose: what the last stage of the pose resolve net saw, `Output.pose[-1]`.
         """
-        assert self.stage == "final", f"stage {self.stage} has no parts"
+        assert self._form.parts, f"stage {self.stage} has no parts"
         with torch.autocast(pose.confidence_BJhw.device.type, enabled=False):
             normed_BJhw = self._normed(pose)
             return {
@@ -175,6 +192,6 @@ class FGSAM(nn.Module):
         super().train(mode)
         if self.config.batch_norm == "frozen":
             for module in self.modules():
-                if isinstance(module, _BatchNorm):
+                if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.SyncBatchNorm):
                     module.eval()
         return self

@@ -14,8 +14,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from reid.data.transforms import IMAGENET_MEAN, IMAGENET_STD
-from reid.models.pretrained import Weights, load_pretrained
+from reid.models.pretrained import IMAGENET_MEAN, IMAGENET_STD, Weights, load_pretrained
 
 STAGES = 6
 """Of the published model."""

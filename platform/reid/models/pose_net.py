@@ -10,8 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from reid.config import PoseNetConfig
-from reid.config.body import AFFINITY_CHANNELS, CONFIDENCE_CHANNELS, POSE_CHANNELS
+from reid.config import AFFINITY_CHANNELS, CONFIDENCE_CHANNELS, POSE_CHANNELS, PoseNetConfig
 from reid.models.openpose import is_openpose, load_openpose
 from reid.models.parse_block import ChannelParseBlock
 from reid.models.pretrained import Weights, load_pretrained, read_weights

@@ -5,12 +5,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
-import torchvision
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 Weights = Mapping[str, Tensor]
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+"""Of RGB in 0..1; with the deviation, how the input of every pre-trained trunk was normalised."""
+IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def read_weights(source: str, model: str) -> dict[str, Tensor]:
@@ -33,7 +34,7 @@ def read_weights(source: str, model: str) -> dict[str, Tensor]:
         raise ValueError(f"invalid weights file '{path.name}', expected one of {', '.join(f'*{s}' for s in _READERS)}")
     try:
         weights = read(path)
-    except (pickle.UnpicklingError, SafetensorError, EOFError, RuntimeError) as error:
+    except (pickle.UnpicklingError, EOFError, RuntimeError, ValueError) as error:
         raise ValueError(f"weights file {path} cannot be read as plain tensors: {error}") from error
     if not isinstance(weights, Mapping) or not all(isinstance(value, Tensor) for value in weights.values()):
         raise ValueError(f"weights file {path} is no flat mapping of names to tensors: save a model's state_dict()")
@@ -74,6 +75,8 @@ def _other_architecture(source: str, what: str) -> str:
 
 
 def _download(model: str) -> dict[str, Tensor]:
+    import torchvision  # brings Pillow along, which losses and heads do without
+
     weights = torchvision.models.get_model_weights(model).DEFAULT
     try:
         return dict(weights.get_state_dict(progress=False, check_hash=True))
@@ -84,13 +87,23 @@ def _download(model: str) -> dict[str, Tensor]:
         ) from error
 
 
+def _read_safetensors(path: Path) -> Weights:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(str(error)) from error
+
+
 def _read_torch(path: Path) -> Weights:
     weights: Weights = torch.load(path, map_location="cpu", weights_only=True)
     return weights
 
 
 _READERS: dict[str, Callable[[Path], Weights]] = {
-    ".safetensors": load_file,
+    ".safetensors": _read_safetensors,
     ".pth": _read_torch,
     ".pt": _read_torch,
 }

@@ -4,7 +4,6 @@ from collections import OrderedDict
 from typing import Literal
 
 import torch
-import torchvision
 from torch import nn
 
 from reid.models.pretrained import load_pretrained, read_weights
@@ -18,6 +17,8 @@ _FAMILIES = (
 
 def trunk_names() -> list[str]:
     """Names of the torchvision models that can serve as trunk."""
+    import torchvision  # brings Pillow along, which losses and heads do without
+
     return [name for name in torchvision.models.list_models(module=torchvision.models) if name.startswith(_FAMILIES)]
 
 
@@ -63,6 +64,8 @@ class Trunk(nn.Sequential):
 
 
 def _without_head(name: str) -> "OrderedDict[str, nn.Module]":
+    import torchvision
+
     model = torchvision.models.get_model(name, weights=None)
     children = OrderedDict((key, child) for key, child in model.named_children() if key not in _HEADS)
     if name.startswith("densenet"):
