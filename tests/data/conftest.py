@@ -10,7 +10,7 @@ import pytest
 import scipy.io
 from PIL import Image
 
-from reid.data import load_manifest
+from reid.config import load_manifest
 
 FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
 TRAIN = (2, 7, 11)

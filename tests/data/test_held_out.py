@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from reid.data import DataError, Dataset, Split, map_in_process, open_dataset, prepare
-from reid.data.embedded import SIZES, render_market1501
 from reid.data.held_out import HoldOut, hold_out
+from reid.embedded import SIZES, render_market1501
 
 RULE = HoldOut(fraction=0.3, seed=0)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from reid.config.schema import AugmentationConfig, DataConfig
+from reid.config import AugmentationConfig, DataConfig
 from reid.data import (
     DataError,
     Dataset,

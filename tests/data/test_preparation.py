@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from reid.data import DataError, map_in_process, open_dataset, plan_digest, prepare
-from reid.data.parts import Part
+from reid.data.chunks import Chunk
 from reid.data.store import Encoding
 
 SPLITS = {"train": 12, "query": 2, "gallery": 6}
@@ -27,7 +27,7 @@ def files_below(folder: Path) -> set[str]:
 
 @pytest.fixture(autouse=True)
 def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reid.data.preparation.PART_ROWS", 4)
+    monkeypatch.setattr("reid.data.preparation.CHUNK_ROWS", 4)
 
 
 @pytest.mark.parametrize("encoding", ["raw", "compressed"])
@@ -150,7 +150,7 @@ def test_what_is_prepared_is_not_prepared_again(market_once: Path, tmp_path: Pat
 KILLED_RUN = """
 import os, signal, sys
 import reid.data.preparation as module
-module.PART_ROWS = 4
+module.CHUNK_ROWS = 4
 def progress(done, total):
     if done == 8:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -175,7 +175,7 @@ def test_a_killed_run_goes_on_where_it_was(market: Path, tmp_path: Path) -> None
     def remember(function: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[Any]:
         for task in tasks:
             yield function(task)
-            if isinstance(task, Part):
+            if isinstance(task, Chunk):
                 times[task.path.name] = task.path.stat().st_mtime_ns
 
     resumed = prepare("embedded", market, store, map_tasks=remember)

@@ -1,12 +1,12 @@
 import shutil
 import threading
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from pyarrow import fs
 
-from reid.data import DataError, local_copy, open_dataset, prepare, remote
+from reid.data import DataError, local_copy, open_dataset, open_store, prepare, remote
+from reid.storage import Place
 
 
 @pytest.fixture
@@ -55,8 +55,7 @@ def test_processes_of_a_node_wait_for_one_copy(store: Path, cache: Path, monkeyp
 
 def test_any_arrow_file_system_will_do(store: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bucket = fs.SubTreeFileSystem(str(store.parent), fs.LocalFileSystem())
-    opened = SimpleNamespace(from_uri=lambda uri: (bucket, "store"))
-    monkeypatch.setattr(remote, "fs", SimpleNamespace(FileSystem=opened))
+    monkeypatch.setattr(Place, "resolve", lambda place: (bucket, place.removeprefix("s3://bucket/")))
     copy = local_copy("s3://bucket/store", cache)
     assert open_dataset(copy).digest == open_dataset(store).digest
 
@@ -97,7 +96,7 @@ def test_a_bad_store_is_named_and_leaves_no_copy(store: Path, cache: Path, damag
         local_copy(store.as_uri(), cache)
     assert said in str(error.value)
     assert store.as_uri() in str(error.value)
-    assert not [path for path in cache.glob("*") if path.suffix != ".lock"]
+    assert not [path for path in cache.glob("*") if not path.name.endswith(".lock")]
 
 
 def test_an_unknown_scheme_is_refused(cache: Path) -> None:
@@ -107,6 +106,16 @@ def test_an_unknown_scheme_is_refused(cache: Path) -> None:
 
 def test_an_interrupted_copy_is_begun_again(store: Path, cache: Path) -> None:
     digest = open_dataset(store).digest
-    (cache / f"{digest}.partial").mkdir(parents=True)
-    (cache / f"{digest}.partial" / "train-00000.arrow").write_bytes(b"half")
+    (cache / f".{digest}.partial").mkdir(parents=True)
+    (cache / f".{digest}.partial" / "train-00000.arrow").write_bytes(b"half")
     open_dataset(local_copy(store.as_uri(), cache), verify=True)
+
+
+def test_a_store_is_opened_where_it_lies_or_from_a_copy_on_this_node(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert open_store(str(store), str(tmp_path)).path == store
+    copy = open_store(store.as_uri(), tmp_path.as_uri())
+    assert copy.path.is_relative_to(tmp_path / "cache" / "reid" / "cache")
+    assert copy.digest == open_dataset(store).digest

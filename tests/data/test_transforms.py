@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 from torchvision import transforms as peer
 
+from reid.config import AugmentationConfig
 from reid.config.body import JOINTS
-from reid.config.schema import AugmentationConfig
 from reid.data.transforms import IMAGENET_MEAN, IMAGENET_STD, augment, augment_pose, draw, normalise
 
 SIZE = (64, 32)

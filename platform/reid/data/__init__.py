@@ -1,34 +1,57 @@
 """Datasets: from the original formats to an Arrow store, and from the store to batches on the device."""
 
+from reid.config import DataError
 from reid.data.batch import PoseBatch, ReIDBatch
 from reid.data.dataset import Dataset, Split, open_dataset
-from reid.data.errors import DataError
+from reid.data.descriptors import DescriptorTable, Origin, RowLabels, image_place, list_images, rows_of, write_table
+from reid.data.held_out import HoldOut, hold_out
+from reid.data.kinds import POSE, REID, DataKind
 from reid.data.loading import PoseBatches, ReIDBatches
-from reid.data.manifests import Attribute, Manifest, load_manifest
 from reid.data.parallel import MapTasks, map_in_process, map_in_processes
+from reid.data.pixels import UnreadableImageError, load_image, resized
 from reid.data.preparation import plan_digest, prepare
-from reid.data.remote import local_copy
+from reid.data.readers import READERS, Records
+from reid.data.remote import local_copy, open_store
 from reid.data.sampler import balanced_batches, rank_slice, shuffled_batches
+from reid.data.store import MANIFEST
+from reid.data.transforms import normalise
 
 __all__ = [
-    "Attribute",
+    "MANIFEST",
+    "POSE",
+    "READERS",
+    "REID",
     "DataError",
+    "DataKind",
     "Dataset",
-    "Manifest",
+    "DescriptorTable",
+    "HoldOut",
     "MapTasks",
+    "Origin",
     "PoseBatch",
     "PoseBatches",
     "ReIDBatch",
     "ReIDBatches",
+    "Records",
+    "RowLabels",
     "Split",
+    "UnreadableImageError",
     "balanced_batches",
-    "load_manifest",
+    "hold_out",
+    "image_place",
+    "list_images",
+    "load_image",
     "local_copy",
     "map_in_process",
     "map_in_processes",
+    "normalise",
     "open_dataset",
+    "open_store",
     "plan_digest",
     "prepare",
     "rank_slice",
+    "resized",
+    "rows_of",
     "shuffled_batches",
+    "write_table",
 ]

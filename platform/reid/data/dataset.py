@@ -18,9 +18,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from reid.data.errors import DataError
-from reid.data.manifests import Attribute, AttributeProtocol
-from reid.data.pixels import load, resized
+from reid.config import Attribute, AttributeProtocol, DataError
+from reid.data.pixels import load_image, resized
 from reid.data.shards import map_shard, numeric, sha256_of
 from reid.data.store import StoredSplit, StoreManifest, read_manifest
 
@@ -120,7 +119,7 @@ class Split:
         decoded = np.empty((len(rows), self._manifest.height, self._manifest.width, 3), np.uint8)
         for image, shard, row in zip(decoded, shards.tolist(), rows.tolist(), strict=True):
             file = BytesIO(columns[shard][row].as_buffer())
-            image[:] = np.asarray(resized(load(file), (self._manifest.height, self._manifest.width)))
+            image[:] = np.asarray(resized(load_image(file), (self._manifest.height, self._manifest.width)))
         return torch.from_numpy(decoded)
 
 

@@ -7,10 +7,10 @@ Legend: N rows of the table, R rows of a block, D length of a descriptor.
 """
 
 import os
-import uuid
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 import pyarrow as pa
@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import Tensor
 
-from reid.config.section import Section
-from reid.data.errors import DataError
-from reid.data.shards import PARTIAL, numeric
+from reid.config import DataError, Section
+from reid.data.shards import numeric
+from reid.storage import whole_file
 
 ORIGIN = b"reid"
 """Key of the schema's metadata."""
@@ -38,13 +38,22 @@ class Origin(Section):
     kind: Literal["folder", "store"]
     checkpoint: str
     digest: str
-    """Digest of the model: `reid.models.export.Descriptor.digest`."""
+    """Digest of the model: `reid.export.descriptor.Descriptor.digest`."""
     phase: str
     height: int
     """Of the model's input in pixels."""
     width: int
     settings: dict[str, Any]
     """All settings of the extraction, as `reid.config.load_config` takes them."""
+
+
+class RowLabels(TypedDict):
+    """An image of a table; None where unknown."""
+
+    split: str | None
+    name: str
+    pid: int | None
+    camid: int | None
 
 
 def rows_of(
@@ -77,23 +86,19 @@ def write_table(path: Path, origin: Origin, batches: Iterable[pa.RecordBatch]) -
     Raises:
         DataError: the file cannot be written.
     """
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}{PARTIAL}")
-    writer, rows = None, 0
+    rows = 0
     try:
-        for batch in batches:
-            if writer is None:
-                schema = batch.schema.with_metadata({ORIGIN: origin.model_dump_json().encode()})
-                writer = pq.ParquetWriter(partial, schema)
-            writer.write_batch(batch)
-            rows += batch.num_rows
-        if writer is not None:
-            writer.close()
-            os.replace(partial, path)
+        with whole_file(path) as partial, ExitStack() as closing:
+            writer = None
+            for batch in batches:
+                if writer is None:
+                    schema = batch.schema.with_metadata({ORIGIN: origin.model_dump_json().encode()})
+                    writer = closing.enter_context(pq.ParquetWriter(partial, schema))
+                writer.write_batch(batch)
+                rows += batch.num_rows
+            closing.close()
     except OSError as error:
         raise DataError(f"{path} cannot be written ({error}): choose another place for the descriptors") from error
-    finally:
-        if partial.exists():
-            partial.unlink()
     return rows
 
 
@@ -122,10 +127,10 @@ class DescriptorTable:
     def __len__(self) -> int:
         return int(self._labels.num_rows)
 
-    def row(self, index: int) -> dict[str, Any]:
-        """`split`, `name`, `pid` and `camid` of a row."""
+    def row(self, index: int) -> "RowLabels":
+        """What a row says beside its descriptor."""
         (row,) = self._labels.slice(index, 1).to_pylist()
-        return dict(row)
+        return RowLabels(split=row["split"], name=row["name"], pid=row["pid"], camid=row["camid"])
 
     def find(self, name: str) -> list[int]:
         """Rows of a name, or of split/name."""

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from reid.config import DataError
 from reid.data.dataset import Dataset, Split
-from reid.data.errors import DataError
 from reid.data.streams import Stream, generator
 
 

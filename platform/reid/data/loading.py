@@ -8,10 +8,9 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from reid.config.schema import DataConfig
+from reid.config import DataConfig, DataError
 from reid.data.batch import PoseBatch, ReIDBatch
 from reid.data.dataset import Dataset, Split
-from reid.data.errors import DataError
 from reid.data.transforms import Draws, augment, augment_pose, draw, normalise
 
 

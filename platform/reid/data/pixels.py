@@ -19,7 +19,7 @@ class UnreadableImageError(Exception):
     """An image that is missing, cut short or no image at all."""
 
 
-def load(file: Path | io.BytesIO) -> Image.Image:
+def load_image(file: Path | io.BytesIO) -> Image.Image:
     """Decode a whole image as RGB.
 
     Raises:

@@ -1,7 +1,7 @@
 """From a dataset in its original format to an Arrow store.
 
-Images are decoded in parts of `PART_ROWS` by independent tasks; a part's file appears only when it is complete, so a
-run that was killed goes on where it was. Parts are then merged into few large shards, and `manifest.json` is written
+Images are decoded in chunks of `CHUNK_ROWS` by independent tasks; a chunk's file appears only when it is complete, so a
+run that was killed goes on where it was. Chunks are then merged into few large shards, and `manifest.json` is written
 last: without it a folder is no store.
 """
 
@@ -14,21 +14,20 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from reid.config import DataError, Manifest, load_manifest
+from reid.data.chunks import Chunk, Merge, write_chunk, write_merged
 from reid.data.dataset import Dataset, open_dataset
-from reid.data.errors import DataError
-from reid.data.manifests import Manifest, load_manifest
 from reid.data.parallel import MapTasks, map_in_process
-from reid.data.parts import Merge, Part, write_merged, write_part
 from reid.data.readers import READERS, Records
 from reid.data.readers.checks import some_of
-from reid.data.shards import PARTIAL
 from reid.data.store import MANIFEST, SCHEMA_VERSION, Encoding, Shard, StoredSplit, StoreManifest, content_digest
+from reid.storage import PARTIAL, write_whole
 
-PART_ROWS = 512
+CHUNK_ROWS = 512
 SHARD_BYTES = 512 * 2**20
 """Largest shard, more or less; a merge holds one in memory."""
-PLAN = "plan"
-PARTS = "parts"
+DIGEST = "plan"
+CHUNKS = "parts"
 
 Progress = Callable[[int, int], None]
 """Called with the images done and the images in all."""
@@ -55,7 +54,7 @@ def prepare(
         height, width: size of the stored images in pixels, where the dataset has no native size of its own.
         encoding: `raw` pixels or `compressed` JPEG and PNG.
         map_tasks: how the tasks are spread.
-        progress: called after every part.
+        progress: called after every chunk.
         splits: of a store that is there already, open these alone; none = all.
 
     Raises:
@@ -73,9 +72,9 @@ def prepare(
         if not (destination / MANIFEST).exists():
             splits = _read(manifest, source, image_size)
             _start(destination, plan)
-            parts = _parts(splits, source, destination, image_size, encoding)
-            _write_parts(parts, source, destination, map_tasks, progress)
-            stored = _merge_parts(parts, splits, destination, map_tasks)
+            chunks = _chunks(splits, source, destination, image_size, encoding)
+            _write_chunks(chunks, source, destination, map_tasks, progress)
+            stored = _merge_chunks(chunks, splits, destination, map_tasks)
             _finish(destination, _store_manifest(manifest, source, plan, encoding, image_size, splits, stored))
         return _open(destination, plan, splits)
 
@@ -114,42 +113,42 @@ def _read(manifest: Manifest, source: Path, image_size: tuple[int, int]) -> dict
 
 
 def _start(destination: Path, plan: str) -> None:
-    """Make the folder ready; parts of an unfinished run stay if they belong to the same plan."""
+    """Make the folder ready; chunks of an unfinished run stay if they belong to the same plan."""
     if destination.exists():
-        if any(destination.iterdir()) and not (destination / PLAN).is_file():
+        if any(destination.iterdir()) and not (destination / DIGEST).is_file():
             raise DataError(f"{destination} is not empty and no store: choose an empty or a new folder")
-        if (destination / PLAN).is_file() and (destination / PLAN).read_text() != plan:
+        if (destination / DIGEST).is_file() and (destination / DIGEST).read_text() != plan:
             shutil.rmtree(destination)
     destination.mkdir(exist_ok=True)
-    (destination / PLAN).write_text(plan)
-    (destination / PARTS).mkdir(exist_ok=True)
+    (destination / DIGEST).write_text(plan)
+    (destination / CHUNKS).mkdir(exist_ok=True)
 
 
-def _parts(
+def _chunks(
     splits: Mapping[str, Records], source: Path, destination: Path, image_size: tuple[int, int], encoding: Encoding
-) -> list[Part]:
+) -> list[Chunk]:
     return [
-        Part(
+        Chunk(
             split=split,
-            records=records[start : start + PART_ROWS],
+            records=records[start : start + CHUNK_ROWS],
             source=source,
-            path=destination / PARTS / f"{split}-{start:09d}.arrow",
+            path=destination / CHUNKS / f"{split}-{start:09d}.arrow",
             image_size=image_size,
             encoding=encoding,
         )
         for split, records in splits.items()
-        for start in range(0, len(records), PART_ROWS)
+        for start in range(0, len(records), CHUNK_ROWS)
     ]
 
 
-def _write_parts(
-    parts: list[Part], source: Path, destination: Path, map_tasks: MapTasks, progress: Progress | None
+def _write_chunks(
+    chunks: list[Chunk], source: Path, destination: Path, map_tasks: MapTasks, progress: Progress | None
 ) -> None:
-    done, total = 0, sum(len(part.records) for part in parts)
+    done, total = 0, sum(len(chunk.records) for chunk in chunks)
     unreadable: list[str] = []
-    for part, complaints in zip(parts, map_tasks(write_part, parts), strict=True):
+    for chunk, complaints in zip(chunks, map_tasks(write_chunk, chunks), strict=True):
         unreadable += complaints
-        done += len(part.records)
+        done += len(chunk.records)
         if progress is not None:
             progress(done, total)
     if unreadable:
@@ -157,13 +156,13 @@ def _write_parts(
         raise DataError(f"{source}: unpack again or remove {len(unreadable)} unreadable images: {some_of(unreadable)}")
 
 
-def _merge_parts(
-    parts: list[Part], splits: Mapping[str, Records], destination: Path, map_tasks: MapTasks
+def _merge_chunks(
+    chunks: list[Chunk], splits: Mapping[str, Records], destination: Path, map_tasks: MapTasks
 ) -> dict[str, StoredSplit]:
     merges = [
-        Merge(split=split, parts=group, path=destination / f"{split}-{number:05d}.arrow")
+        Merge(split=split, chunks=group, path=destination / f"{split}-{number:05d}.arrow")
         for split in splits
-        for number, group in enumerate(_grouped(part.path for part in parts if part.split == split))
+        for number, group in enumerate(_grouped(chunk.path for chunk in chunks if chunk.split == split))
     ]
     shards: dict[str, list[Shard]] = {split: [] for split in splits}
     for merge, shard in zip(merges, map_tasks(write_merged, merges), strict=True):
@@ -215,9 +214,7 @@ def _store_manifest(
 
 
 def _finish(destination: Path, manifest: StoreManifest) -> None:
-    temporary = destination / f"{MANIFEST}{PARTIAL}"
-    temporary.write_text(manifest.model_dump_json(indent=1))
-    temporary.replace(destination / MANIFEST)
+    write_whole(destination / MANIFEST, manifest.model_dump_json(indent=1))
 
 
 def _open(destination: Path, plan: str, splits: Collection[str] | None) -> Dataset:
@@ -227,7 +224,7 @@ def _open(destination: Path, plan: str, splits: Collection[str] | None) -> Datas
             f"{destination} holds {dataset.name} prepared from other files or with other settings: delete the folder "
             "or choose another destination"
         )
-    shutil.rmtree(destination / PARTS, ignore_errors=True)
-    for leftover in (destination / PLAN, *destination.glob(f"*{PARTIAL}")):
+    shutil.rmtree(destination / CHUNKS, ignore_errors=True)
+    for leftover in (destination / DIGEST, *destination.glob(f"*{PARTIAL}")):
         leftover.unlink(missing_ok=True)
     return dataset

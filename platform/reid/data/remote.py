@@ -1,69 +1,75 @@
 """Stores that live elsewhere: any file system that Arrow knows."""
 
 import hashlib
-import shutil
 from collections.abc import Collection
 from pathlib import Path
 
 import pyarrow as pa
-from filelock import FileLock
-from pyarrow import fs
 
-from reid.data.errors import DataError
+from reid.config import DataError
+from reid.data.dataset import Dataset, open_dataset
 from reid.data.store import MANIFEST, Shard, StoreManifest, parse_manifest
+from reid.storage import Place, Storage, whole_folder
 
-CHUNK = 8 * 2**20
+BLOCK_BYTES = 8 * 2**20
 
 
-def local_copy(uri: str | Path, cache_root: str | Path, splits: Collection[str] | None = None) -> Path:
+def open_store(place: str, storage: str, splits: Collection[str] | None = None) -> Dataset:
+    """Open an Arrow store; a remote one through this node's cache.
+
+    Args:
+        place: the store's folder or URI.
+        storage: root of the run's storage.
+        splits: open these alone and touch no file of the others; none = all.
+    """
+    cache = Storage(storage).scratch / "cache"
+    return open_dataset(local_copy(place, cache, splits), verify="sizes", splits=splits)
+
+
+def local_copy(place: str | Path, cache_root: str | Path, splits: Collection[str] | None = None) -> Path:
     """The folder of a store on this machine; a remote one is copied, once for all processes of the node.
 
     Args:
-        uri: a local folder, which is returned as it is, or a pyarrow.fs URI such as `s3://bucket/reid/market`.
+        place: a local folder, which is returned as it is, or a pyarrow.fs URI such as `s3://bucket/reid/market`.
         cache_root: node-local folder for copies; each is named by the digest of its contents.
         splits: copy the shards of these alone; none = all.
 
     Raises:
         DataError: the store cannot be reached, is damaged, or changed on the way.
     """
-    if "://" not in str(uri):
-        return Path(uri)
+    source = Place(place)
+    if source.is_local:
+        return Path(source)
     try:
-        system, root = fs.FileSystem.from_uri(str(uri))
-        with system.open_input_stream(f"{root}/{MANIFEST}") as stream:
-            text = stream.read()
+        text = (source / MANIFEST).read()
     except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{uri} holds no prepared dataset that can be read, check the address: {error}") from error
-    manifest = parse_manifest(text, str(uri))
+        raise DataError(f"{source} holds no prepared dataset that can be read, check the address: {error}") from error
+    manifest = parse_manifest(text, str(source))
     target = Path(cache_root) / "-".join((manifest.digest, *sorted(splits or ())))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{target}.lock"):
-        if not (target / MANIFEST).exists():
-            _copy(system, root, str(uri), manifest.only(splits), text, target)
+    if not (target / MANIFEST).exists():
+        try:
+            with whole_folder(target) as partial:
+                _copy(source, manifest.only(splits), text, partial)
+        except FileExistsError:  # another process of this node has copied it meanwhile
+            pass
     return target
 
 
-def _copy(system: fs.FileSystem, root: str, uri: str, manifest: StoreManifest, text: bytes, target: Path) -> None:
-    partial = target.with_name(f"{target.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    try:
-        for split in manifest.splits.values():
-            for shard in split.shards:
-                _copy_shard(system, f"{root}/{shard.file}", f"{uri}/{shard.file}", shard, partial / shard.file)
-        (partial / MANIFEST).write_bytes(text)
-        partial.replace(target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+def _copy(source: Place, manifest: StoreManifest, text: bytes, target: Path) -> None:
+    for split in manifest.splits.values():
+        for shard in split.shards:
+            _copy_shard(source / shard.file, shard, target / shard.file)
+    (target / MANIFEST).write_bytes(text)
 
 
-def _copy_shard(system: fs.FileSystem, path: str, place: str, shard: Shard, target: Path) -> None:
+def _copy_shard(place: Place, shard: Shard, target: Path) -> None:
     digest = hashlib.sha256()
     try:
-        with system.open_input_stream(path) as stream, target.open("wb") as file:
-            while chunk := stream.read(CHUNK):
-                digest.update(chunk)
-                file.write(chunk)
+        filesystem, path = place.resolve()
+        with filesystem.open_input_stream(path) as stream, target.open("wb") as file:
+            while block := stream.read(BLOCK_BYTES):
+                digest.update(block)
+                file.write(block)
     except (OSError, pa.ArrowException) as error:
         raise DataError(
             f"the shard {place} could not be copied to {target}: {error}. Try again, or prepare it anew"

@@ -5,7 +5,6 @@ fixed-shape tensors. Lists hold bytes or text.
 """
 
 import hashlib
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-PARTIAL = ".partial"
-"""Suffix of a file that is still being written."""
+from reid.storage import whole_file
 
 Columns = Mapping[str, NDArray[Any] | list[bytes] | list[str]]
 
@@ -26,10 +24,12 @@ def write_shard(path: Path, columns: Columns) -> None:
 
 
 def write_batch(path: Path, batch: pa.RecordBatch) -> None:
-    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}{PARTIAL}")
-    with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
+    with (
+        whole_file(path) as partial,
+        pa.OSFile(str(partial), "wb") as sink,
+        pa.ipc.new_file(sink, batch.schema) as writer,
+    ):
         writer.write_batch(batch)
-    temporary.replace(path)
 
 
 def map_shard(path: Path) -> pa.RecordBatch:

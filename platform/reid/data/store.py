@@ -8,9 +8,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from reid.config.section import Section
-from reid.data.errors import DataError
-from reid.data.manifests import Attribute, AttributeProtocol
+from reid.config import Attribute, AttributeProtocol, DataError, Section
 
 SCHEMA_VERSION = 2
 MANIFEST = "manifest.json"

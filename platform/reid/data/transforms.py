@@ -14,13 +14,11 @@ import torch.nn.functional as nn_functional
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
-from reid.config.body import JOINTS
-from reid.config.schema import AugmentationConfig
+from reid.config import JOINTS, AugmentationConfig
 from reid.data.pixels import IGNORE_STRIDE
 from reid.data.streams import Stream, generator
+from reid.models import IMAGENET_MEAN, IMAGENET_STD
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 ERASED_AREA = (0.02, 0.4)
 """Smallest and largest share of an image that is erased (Zhong et al., Random Erasing, AAAI 2020)."""
 ERASED_ASPECT = (0.3, 1 / 0.3)

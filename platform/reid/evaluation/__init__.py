@@ -1,16 +1,19 @@
 """Scores of re-identification features and attribute predictions. All accuracies are fractions in 0..1."""
 
-from .attributes import (
+from reid.evaluation.attributes import (
     ATTRIBUTE_PROTOCOLS,
     AttributeScores,
     attribute_accuracy,
     attribute_metrics,
     pedestrian_attribute_scores,
 )
-from .floor import mean_colour_descriptor
-from .rerank import k_reciprocal_distances
-from .result import Evaluation
-from .retrieval import (
+from reid.evaluation.floor import mean_colour_descriptor
+from reid.evaluation.nearest import Nearest, nearest
+from reid.evaluation.neighbours import Neighbours, nearest_kept, spread_by_precision
+from reid.evaluation.pose import THRESHOLD, JudgedJoints, judge_joints, pck_by_joint
+from reid.evaluation.rerank import k_reciprocal_distances
+from reid.evaluation.result import Evaluation
+from reid.evaluation.retrieval import (
     QueryScores,
     RetrievalResult,
     evaluate_retrieval,
@@ -21,17 +24,26 @@ from .retrieval import (
 
 __all__ = [
     "ATTRIBUTE_PROTOCOLS",
+    "THRESHOLD",
     "AttributeScores",
     "Evaluation",
+    "JudgedJoints",
+    "Nearest",
+    "Neighbours",
     "QueryScores",
     "RetrievalResult",
     "attribute_accuracy",
     "attribute_metrics",
     "evaluate_retrieval",
+    "judge_joints",
     "k_reciprocal_distances",
     "mean_colour_descriptor",
+    "nearest",
+    "nearest_kept",
+    "pck_by_joint",
     "pedestrian_attribute_scores",
     "score_distances",
     "score_queries",
+    "spread_by_precision",
     "summarise",
 ]

@@ -7,10 +7,11 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
+
+from reid.evaluation.items import Integers
 
 MISSING = -1
 MISSING_RULES = ("wrong", "ignore")
@@ -18,7 +19,7 @@ ABSENT, PRESENT = 0, 1
 
 
 def attribute_accuracy(
-    predictions_NA: Any, labels_NA: Any, names: Sequence[str], *, missing: str = "wrong"
+    predictions_NA: Integers, labels_NA: Integers, names: Sequence[str], *, missing: str = "wrong"
 ) -> dict[str, float]:
     """Fraction of N images, in 0..1, whose class is predicted, for each of A attributes in the order of `names`.
 
@@ -57,7 +58,7 @@ class AttributeScores:
     """Harmonic mean of `precision` and `recall`."""
 
 
-def pedestrian_attribute_scores(predictions_NA: Any, labels_NA: Any, names: Sequence[str]) -> AttributeScores:
+def pedestrian_attribute_scores(predictions_NA: Integers, labels_NA: Integers, names: Sequence[str]) -> AttributeScores:
     """The label-based and the instance-based metrics that PETA and RAP are published in.
 
     Source: Li et al., "A Richly Annotated Dataset for Pedestrian Attribute Recognition", 2016, and its evaluation code.
@@ -98,7 +99,7 @@ def pedestrian_attribute_scores(predictions_NA: Any, labels_NA: Any, names: Sequ
     )
 
 
-def _peta_metrics(predictions_NA: Any, labels_NA: Any, names: Sequence[str]) -> dict[str, float]:
+def _peta_metrics(predictions_NA: Integers, labels_NA: Integers, names: Sequence[str]) -> dict[str, float]:
     scores = pedestrian_attribute_scores(predictions_NA, labels_NA, names)
     return {
         **attribute_accuracy(predictions_NA, labels_NA, names, missing="ignore"),
@@ -110,7 +111,7 @@ def _peta_metrics(predictions_NA: Any, labels_NA: Any, names: Sequence[str]) -> 
     }
 
 
-ATTRIBUTE_PROTOCOLS: dict[str, Callable[[Any, Any, Sequence[str]], dict[str, float]]] = {
+ATTRIBUTE_PROTOCOLS: dict[str, Callable[[Integers, Integers, Sequence[str]], dict[str, float]]] = {
     "labelled": partial(attribute_accuracy, missing="ignore"),
     "market": partial(attribute_accuracy, missing="wrong"),
     "peta": _peta_metrics,
@@ -119,7 +120,9 @@ ATTRIBUTE_PROTOCOLS: dict[str, Callable[[Any, Any, Sequence[str]], dict[str, flo
 of every attribute under its own name, and the summaries of `peta`, which no attribute can be named like."""
 
 
-def attribute_metrics(predictions_NA: Any, labels_NA: Any, names: Sequence[str], *, protocol: str) -> dict[str, float]:
+def attribute_metrics(
+    predictions_NA: Integers, labels_NA: Integers, names: Sequence[str], *, protocol: str
+) -> dict[str, float]:
     """Metrics of predicted attributes by name, without those that no label could decide.
 
     Args:
@@ -137,7 +140,7 @@ def attribute_metrics(predictions_NA: Any, labels_NA: Any, names: Sequence[str],
     return {name: value for name, value in metrics.items() if not math.isnan(value)}
 
 
-def _checked(predictions_NA: Any, labels_NA: Any, names: Sequence[str]) -> tuple[Tensor, Tensor]:
+def _checked(predictions_NA: Integers, labels_NA: Integers, names: Sequence[str]) -> tuple[Tensor, Tensor]:
     """Predictions and labels as int64 tensors on one device."""
     labels = _as_classes("labels", labels_NA)
     predictions = _as_classes("predictions", predictions_NA).to(labels.device)
@@ -151,7 +154,7 @@ def _checked(predictions_NA: Any, labels_NA: Any, names: Sequence[str]) -> tuple
     return predictions, labels
 
 
-def _as_classes(name: str, classes: Any) -> Tensor:
+def _as_classes(name: str, classes: Integers) -> Tensor:
     tensor = torch.as_tensor(classes)
     if tensor.ndim != 2 or len(tensor) == 0 or tensor.is_floating_point():
         raise ValueError(f"{name} are {tensor.dtype} {tuple(tensor.shape)}; give integers (images, attributes)")

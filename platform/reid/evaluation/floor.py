@@ -1,12 +1,12 @@
 """The floor under every re-identification score: what the mean colour of an image alone retrieves."""
 
-from typing import Any
-
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
-def mean_colour_descriptor(images_NHWC: Any) -> Tensor:
+def mean_colour_descriptor(images_NHWC: Tensor | NDArray[np.uint8]) -> Tensor:
     """Mean colour of each image, float32 (N, 3) in 0..1, from uint8 images (N, H, W, 3), on their device.
 
     Sums are taken in integers, so they are exact. Raises ValueError for another dtype or shape.

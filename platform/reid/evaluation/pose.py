@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from reid.config import JOINTS
-from reid.models.pose_net import POSE_STRIDE
+from reid.models import POSE_STRIDE
 
 THRESHOLD = 0.2
 """Largest distance of a correct joint, in torso diameters."""

@@ -64,9 +64,8 @@ def rank_matches(
     places = _place_matches(distances_N, same_identity, kept_N, len(query_BD))
     ahead_BP = torch.arange(places.taken_BP.shape[1], device=query_BD.device).repeat(len(query_BD), 1)
 
-    # With score = q·g − |g|²/2, the squared distance is |q|² − 2·score.
     centred_BD = centre(query_BD, offset_D)
-    squares_B = centred_BD.double().square_().sum(dim=1)
+    squares_B = centred_BD.double().square_().sum(dim=1)  # the squared distance is |q|² − 2·score, see `_product`
     match_scores_BP = (squares_B[:, None] - places.distances_BP) / 2
     match_scores_BP[~places.taken_BP] = torch.inf
 
@@ -77,12 +76,10 @@ def rank_matches(
     edges = torch.searchsorted(columns_N, torch.tensor([*starts, len(gallery_GD)], device=columns_N.device)).tolist()
 
     for start, first, last in zip(starts, edges[:-1], edges[1:], strict=True):
-        centred_CD = centre(gallery_GD[start : start + gallery_block], offset_D)
-        norms_C = torch.linalg.vector_norm(centred_CD, dim=1)
-        bias_C = (norms_C.square() / -2).masked_fill(junk_G[start : start + gallery_block], -torch.inf)
-        with on_threads(product_threads):
-            scores_BC = torch.addmm(bias_C, centred_BD, centred_CD.T)
-        margin_B = rounding_margin(squares_B.sqrt() + norms_C.max(), len(offset_D))
+        block = slice(start, start + gallery_block)
+        centred_CD = centre(gallery_GD[block], offset_D)
+        scores_BC, longest = _product(centred_BD, centred_CD, junk_G[block], product_threads)
+        margin_B = rounding_margin(squares_B.sqrt() + longest, len(offset_D))
 
         rows, columns = rows_N[first:last], columns_N[first:last] - start
         _check_rounding(scores_BC[rows, columns] - pair_scores_N[first:last], margin_B[rows])
@@ -90,24 +87,48 @@ def rank_matches(
 
         lower_BP = (match_scores_BP - margin_B[:, None]).float()
         upper_BP = (match_scores_BP + margin_B[:, None]).float()
-        num_columns = len(centred_CD)
-        sorted_BC = _sort_rows(scores_BC)
-        below_BP = torch.searchsorted(sorted_BC, lower_BP)
-        ahead_BP += num_columns - below_BP
-        lowest_above_BP = sorted_BC.gather(1, below_BP.clamp(max=num_columns - 1))
-        close_BP = (below_BP < num_columns) & (lowest_above_BP <= upper_BP)
-
-        rows_of_close, places_of_close = close_BP.nonzero(as_tuple=True)
-        for first_close in range(0, len(rows_of_close), LOOKUPS_AT_ONCE):
-            some = slice(first_close, first_close + LOOKUPS_AT_ONCE)
-            rows, place = rows_of_close[some], places_of_close[some]
-            scores_NC = scores_BC[rows]
-            within_NC = (scores_NC >= lower_BP[rows, place, None]) & (scores_NC <= upper_BP[rows, place, None])
-            lookup, columns = within_NC.nonzero().unbind(1)
-            rows, place, columns = rows[lookup], place[lookup], columns + start
-            behind = ~_is_ahead(query_BD, gallery_GD, rows, columns, places, place)
+        not_below_BP, close_BP = _count_not_below(scores_BC, lower_BP, upper_BP)
+        ahead_BP += not_below_BP
+        for rows, place, columns in _lookups(scores_BC, close_BP, lower_BP, upper_BP):
+            behind = ~_is_ahead(query_BD, gallery_GD, rows, columns + start, places, place)
             ahead_BP.index_put_((rows, place), -behind.long(), accumulate=True)
     return ahead_BP, places.taken_BP
+
+
+def _product(centred_BD: Tensor, centred_CD: Tensor, junk_C: Tensor, threads: int) -> tuple[Tensor, Tensor]:
+    """Scores q·g − |g|²/2 of a block of the gallery, and its largest norm."""
+    norms_C = torch.linalg.vector_norm(centred_CD, dim=1)
+    bias_C = (norms_C.square() / -2).masked_fill(junk_C, -torch.inf)
+    with on_threads(threads):
+        return torch.addmm(bias_C, centred_BD, centred_CD.T), norms_C.max()
+
+
+def _count_not_below(scores_BC: Tensor, lower_BP: Tensor, upper_BP: Tensor) -> tuple[Tensor, Tensor]:
+    """How many scores of each row reach a lower bound, and whether any of those lies below the upper bound."""
+    num_columns = scores_BC.shape[1]
+    sorted_BC = _sort_rows(scores_BC)
+    below_BP = torch.searchsorted(sorted_BC, lower_BP)
+    lowest_above_BP = sorted_BC.gather(1, below_BP.clamp(max=num_columns - 1))
+    return num_columns - below_BP, (below_BP < num_columns) & (lowest_above_BP <= upper_BP)
+
+
+def _lookups(
+    scores_BC: Tensor, close_BP: Tensor, lower_BP: Tensor, upper_BP: Tensor
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Gallery items that rounding keeps from telling apart from a match: query, place of the match, column of a block.
+
+    Args:
+        close_BP: matches that have such items.
+        lower_BP, upper_BP: scores between which they lie.
+    """
+    rows_of_close, places_of_close = close_BP.nonzero(as_tuple=True)
+    for first in range(0, len(rows_of_close), LOOKUPS_AT_ONCE):
+        some = slice(first, first + LOOKUPS_AT_ONCE)
+        rows, place = rows_of_close[some], places_of_close[some]
+        scores_NC = scores_BC[rows]
+        within_NC = (scores_NC >= lower_BP[rows, place, None]) & (scores_NC <= upper_BP[rows, place, None])
+        lookup, columns = within_NC.nonzero().unbind(1)
+        yield rows[lookup], place[lookup], columns
 
 
 def pair_distances(query_BD: Tensor, gallery_GD: Tensor, pairs: Pairs) -> Tensor:

@@ -7,13 +7,14 @@ Legend: Q queries, G gallery items, N = Q + G of both, B rows of a block, D dime
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from reid.evaluation.items import Floats
 
 ROWS_AT_ONCE = 512
 
@@ -22,7 +23,7 @@ Int = NDArray[np.int64]
 
 
 def k_reciprocal_distances(
-    query_features: Any, gallery_features: Any, *, k1: int = 20, k2: int = 6, lambda_value: float = 0.3
+    query_features: Floats, gallery_features: Floats, *, k1: int = 20, k2: int = 6, lambda_value: float = 0.3
 ) -> Tensor:
     """Re-ranked distances of every query to every gallery item, float32 (Q, G) on the CPU.
 

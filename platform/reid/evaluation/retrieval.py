@@ -7,12 +7,12 @@ P places for the matches of one query.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from .ranking import Pairs, float32_products, on_threads, rank_matches
+from reid.evaluation.items import Floats, Integers, Items, as_items, check_alike, finite_sum
+from reid.evaluation.ranking import Pairs, float32_products, on_threads, rank_matches
 
 JUNK_PID = -1
 AVERAGE_PRECISIONS = ("rectangle", "trapezoid")
@@ -45,20 +45,13 @@ class RetrievalResult:
     scores: QueryScores
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Items:
-    features_ID: Tensor
-    pids_I: Tensor
-    camids_I: Tensor
-
-
 def evaluate_retrieval(
-    query_features: Any,
-    gallery_features: Any,
-    query_pids: Any,
-    gallery_pids: Any,
-    query_camids: Any,
-    gallery_camids: Any,
+    query_features: Floats,
+    gallery_features: Floats,
+    query_pids: Integers,
+    gallery_pids: Integers,
+    query_camids: Integers,
+    gallery_camids: Integers,
     *,
     average_precision: str = "rectangle",
     max_rank: int = 50,
@@ -82,12 +75,12 @@ def evaluate_retrieval(
 
 @torch.no_grad()
 def score_queries(
-    query_features: Any,
-    gallery_features: Any,
-    query_pids: Any,
-    gallery_pids: Any,
-    query_camids: Any,
-    gallery_camids: Any,
+    query_features: Floats,
+    gallery_features: Floats,
+    query_pids: Integers,
+    gallery_pids: Integers,
+    query_camids: Integers,
+    gallery_camids: Integers,
     *,
     average_precision: str = "rectangle",
     query_block: int = 2048,
@@ -114,25 +107,19 @@ def score_queries(
     _require_known(average_precision)
     if query_block < 1 or gallery_block < 1:
         raise ValueError(f"query_block is {query_block} and gallery_block {gallery_block}; give at least 1")
-    query = _as_items("query", query_features, query_pids, query_camids)
-    gallery = _as_items("gallery", gallery_features, gallery_pids, gallery_camids)
-    _check_alike(query.features_ID, gallery.features_ID)
-    _finite_sum("query_features", query.features_ID, query_block)
-    gallery_sum_D = _finite_sum("gallery_features", gallery.features_ID, gallery_block)
+    query = as_items("query", query_features, query_pids, query_camids)
+    gallery = as_items("gallery", gallery_features, gallery_pids, gallery_camids)
+    return _score(query, gallery, average_precision, query_block, gallery_block)
+
+
+def _score(query: Items, gallery: Items, average_precision: str, query_block: int, gallery_block: int) -> QueryScores:
+    check_alike(query.features_ID, gallery.features_ID)
+    finite_sum("query_features", query.features_ID, query_block)
+    gallery_sum_D = finite_sum("gallery_features", gallery.features_ID, gallery_block)
     offset_D = (gallery_sum_D / max(len(gallery.features_ID), 1)).float()
-
+    by_pid, first_Q, count_Q = _matches_by_pid(query, gallery)
     junk_G = gallery.pids_I == JUNK_PID
-    by_pid = gallery.pids_I.argsort(stable=True)
-    by_pid = by_pid[~junk_G[by_pid]]
-    first_Q = torch.searchsorted(gallery.pids_I[by_pid], query.pids_I)
-    count_Q = torch.searchsorted(gallery.pids_I[by_pid], query.pids_I, right=True) - first_Q
-
-    scores = QueryScores(
-        ap_Q=torch.empty_like(count_Q, dtype=torch.float64),
-        inp_Q=torch.empty_like(count_Q, dtype=torch.float64),
-        first_match_rank_Q=torch.empty_like(count_Q),
-        valid_Q=torch.empty_like(count_Q, dtype=torch.bool),
-    )
+    scores = _no_scores(count_Q)
     by_count = count_Q.argsort(stable=True)  # queries with like numbers of matches share a block: less padding
     for start in range(0, len(by_count), query_block):
         block = by_count[start : start + query_block]
@@ -156,13 +143,31 @@ def score_queries(
     return scores
 
 
+def _matches_by_pid(query: Items, gallery: Items) -> tuple[Tensor, Tensor, Tensor]:
+    """Gallery items by pid, junk left out; where in them each query's begin, and how many there are."""
+    by_pid = gallery.pids_I.argsort(stable=True)
+    by_pid = by_pid[gallery.pids_I[by_pid] != JUNK_PID]
+    first_Q = torch.searchsorted(gallery.pids_I[by_pid], query.pids_I)
+    return by_pid, first_Q, torch.searchsorted(gallery.pids_I[by_pid], query.pids_I, right=True) - first_Q
+
+
+def _no_scores(count_Q: Tensor) -> QueryScores:
+    """Scores of as many queries, to be filled in."""
+    return QueryScores(
+        ap_Q=torch.empty_like(count_Q, dtype=torch.float64),
+        inp_Q=torch.empty_like(count_Q, dtype=torch.float64),
+        first_match_rank_Q=torch.empty_like(count_Q),
+        valid_Q=torch.empty_like(count_Q, dtype=torch.bool),
+    )
+
+
 @torch.no_grad()
 def score_distances(
     distances_QG: Tensor,
-    query_pids: Any,
-    gallery_pids: Any,
-    query_camids: Any,
-    gallery_camids: Any,
+    query_pids: Integers,
+    gallery_pids: Integers,
+    query_camids: Integers,
+    gallery_camids: Integers,
     *,
     average_precision: str = "rectangle",
     query_block: int = 256,
@@ -175,8 +180,8 @@ def score_distances(
     _require_known(average_precision)
     if not bool(distances_QG.isfinite().all()):
         raise ValueError("distances_QG contain NaN or infinity; check the features they were computed from")
-    query = _as_items("query", distances_QG, query_pids, query_camids)
-    gallery = _as_items("gallery", distances_QG.T, gallery_pids, gallery_camids)
+    query = as_items("query", distances_QG, query_pids, query_camids)
+    gallery = as_items("gallery", distances_QG.T, gallery_pids, gallery_camids)
     shares = []
     for start in range(0, len(distances_QG), query_block):
         rows = slice(start, start + query_block)
@@ -249,46 +254,3 @@ def _expand(first_B: Tensor, count_B: Tensor, by_pid: Tensor) -> Pairs:
     rows_N = torch.repeat_interleave(count_B)
     nth_N = torch.arange(len(rows_N), device=rows_N.device) - (count_B.cumsum(0) - count_B)[rows_N]
     return Pairs(rows_N=rows_N, columns_N=by_pid[first_B[rows_N] + nth_N])
-
-
-def _as_items(kind: str, features: Any, pids: Any, camids: Any) -> _Items:
-    features_ID = torch.as_tensor(features)
-    if features_ID.ndim != 2 or features_ID.shape[1] == 0 or not features_ID.is_floating_point():
-        raise ValueError(
-            f"{kind}_features are {features_ID.dtype} {tuple(features_ID.shape)}; give floats (items, dimensions)"
-        )
-    labels = []
-    for name, values in {f"{kind}_pids": pids, f"{kind}_camids": camids}.items():
-        label_I = torch.as_tensor(values, device=features_ID.device)
-        if label_I.shape != features_ID.shape[:1]:
-            raise ValueError(
-                f"{name} have shape {tuple(label_I.shape)} but {kind}_features hold {len(features_ID)} items; "
-                "give one per item"
-            )
-        if label_I.is_floating_point() and len(label_I):
-            raise ValueError(f"{name} are {label_I.dtype}; give integers")
-        labels.append(label_I.long())
-    return _Items(features_ID=features_ID, pids_I=labels[0], camids_I=labels[1])
-
-
-def _check_alike(query_QD: Tensor, gallery_GD: Tensor) -> None:
-    if query_QD.shape[1] != gallery_GD.shape[1]:
-        raise ValueError(
-            f"query_features have {query_QD.shape[1]} dimensions and gallery_features {gallery_GD.shape[1]}; "
-            "extract both with the same model"
-        )
-    if query_QD.device != gallery_GD.device:
-        raise ValueError(
-            f"query_features are on {query_QD.device} and gallery_features on {gallery_GD.device}; "
-            "move both to one device"
-        )
-
-
-def _finite_sum(name: str, features_ID: Tensor, block: int) -> Tensor:
-    """Sum over the items, float64 (D,)."""
-    total_D = torch.zeros(features_ID.shape[1], dtype=torch.float64, device=features_ID.device)
-    for start in range(0, len(features_ID), block):
-        total_D += features_ID[start : start + block].double().sum(0)
-    if not bool(total_D.isfinite().all()):
-        raise ValueError(f"{name} contain NaN or infinity; check that training did not diverge")
-    return total_D

@@ -9,7 +9,7 @@ import pytest
 import scipy.io
 from PIL import Image
 
-from reid.data import load_manifest
+from reid.config import load_manifest
 
 Changes = dict[tuple[int, str], int]
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import scipy.io
 
-from reid.data import Attribute, DataError
+from reid.config import Attribute
+from reid.data import DataError
 from reid.data.readers.attributes import read_attributes
 
 HAT = Attribute(name="hat", region="head", classes=("no", "yes"), fields=("hat",))

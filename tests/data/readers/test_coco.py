@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from reid.config import load_manifest
 from reid.config.body import JOINTS
-from reid.data import DataError, load_manifest, plan_digest
+from reid.data import DataError, plan_digest
 from reid.data.readers import READERS, Records
 
 SIZE = (128, 64)

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reid.data import DataError, Manifest, load_manifest, prepare
-from reid.data.manifests import SplitCounts, manifest_folder
+from reid.config import Manifest, load_manifest
+from reid.config.manifests import SplitCounts, manifest_folder
+from reid.data import DataError, prepare
 from reid.data.readers import READERS, Records
 from reid.evaluation import score_queries
 

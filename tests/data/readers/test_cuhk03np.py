@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from reid.data import DataError, load_manifest
+from reid.config import load_manifest
+from reid.data import DataError
 from reid.data.readers import READERS, Records
 
 

@@ -3,7 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reid.data import DataError, load_manifest, prepare
+from reid.config import load_manifest
+from reid.data import DataError, prepare
 from reid.data.readers import READERS, Records
 from reid.evaluation import score_queries
 

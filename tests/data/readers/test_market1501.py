@@ -10,7 +10,8 @@ import scipy.io
 from numpy.typing import NDArray
 from PIL import Image
 
-from reid.data import DataError, load_manifest
+from reid.config import load_manifest
+from reid.data import DataError
 from reid.data.readers import READERS, Records
 from reid.evaluation import evaluate_retrieval
 

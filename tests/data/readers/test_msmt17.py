@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from reid.data import DataError, load_manifest
+from reid.config import load_manifest
+from reid.data import DataError
 from reid.data.readers import READERS, Records
 
 MSMT17 = load_manifest("msmt17").model_copy(update={"counts": None})

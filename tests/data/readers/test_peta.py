@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reid.data import DataError, load_manifest
-from reid.data.manifests import SplitCounts
+from reid.config import load_manifest
+from reid.config.manifests import SplitCounts
+from reid.data import DataError
 from reid.data.readers import READERS, Records
 from reid.data.readers.peta import SUBSETS
 

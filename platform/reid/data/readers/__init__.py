@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from reid.data.manifests import Manifest
+from reid.config import Manifest
 from reid.data.readers.coco import read_coco, read_coco_whole
 from reid.data.readers.cuhk03np import read_cuhk03np_detected, read_cuhk03np_labelled
 from reid.data.readers.dukemtmc import read_dukemtmc

@@ -13,8 +13,7 @@ import numpy as np
 import scipy.io
 from numpy.typing import NDArray
 
-from reid.data.errors import DataError
-from reid.data.manifests import Attribute, Manifest
+from reid.config import Attribute, DataError, Manifest
 from reid.data.readers.checks import some_of
 from reid.data.readers.records import Records
 

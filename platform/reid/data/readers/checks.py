@@ -2,18 +2,16 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
 
 import numpy as np
 
-from reid.data.errors import DataError
-from reid.data.manifests import Manifest
+from reid.config import DataError, Manifest
 from reid.data.readers.records import Records
 
 SHOWN = 10
 
 
-def some_of(items: Iterable[Any]) -> str:
+def some_of(items: Iterable[object]) -> str:
     """The first few of many, and how many there are."""
     listed = [str(item) for item in items]
     rest = len(listed) - SHOWN

@@ -16,9 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools.coco import COCO
 
-from reid.config.body import JOINTS
-from reid.data.errors import DataError
-from reid.data.manifests import Manifest
+from reid.config import JOINTS, DataError, Manifest
 from reid.data.pixels import Box
 from reid.data.readers.checks import require_folders, some_of
 from reid.data.readers.records import CropRecords, Records

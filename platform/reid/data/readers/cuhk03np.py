@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from reid.data.manifests import Manifest
+from reid.config import Manifest
 from reid.data.readers.folders import read_folders
 from reid.data.readers.records import Records
 

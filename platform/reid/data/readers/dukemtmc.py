@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from reid.data.manifests import Manifest
+from reid.config import Manifest
 from reid.data.readers.attributes import annotate, attribute_file, read_attributes
 from reid.data.readers.folders import read_folders
 from reid.data.readers.records import Records

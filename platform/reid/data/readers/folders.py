@@ -5,8 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from reid.data.errors import DataError
-from reid.data.manifests import Manifest
+from reid.config import DataError, Manifest
 from reid.data.readers.checks import check_counts, check_identities, require_folders, some_of
 from reid.data.readers.records import Records
 

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from reid.data.errors import DataError
-from reid.data.manifests import Attribute, Manifest
+from reid.config import Attribute, DataError, Manifest
 from reid.data.readers.checks import check_counts, check_identities, read_lines, require_folders, some_of
 from reid.data.readers.records import Records, number_unknown_cameras
 

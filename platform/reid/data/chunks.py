@@ -1,0 +1,111 @@
+"""The tasks of a preparation: decode images into chunks, merge chunks into shards; each may run in its own process."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from PIL import Image
+
+from reid.data.pixels import Box, UnreadableImageError, ignore_mask, jpeg, load_image, resized
+from reid.data.readers import Records
+from reid.data.shards import Columns, map_shard, merge_shards, sha256_of, write_shard
+from reid.data.store import Encoding, Shard
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chunk:
+    """One task: some images of one split."""
+
+    split: str
+    records: Records
+    source: Path
+    path: Path
+    """File to write."""
+    image_size: tuple[int, int]
+    """(height, width) of the stored images."""
+    encoding: Encoding
+
+
+@dataclass(frozen=True, kw_only=True)
+class Merge:
+    """One task: consecutive chunks that become a shard."""
+
+    split: str
+    chunks: tuple[Path, ...]
+    path: Path
+    """File to write."""
+
+
+def write_chunk(chunk: Chunk) -> list[str]:
+    """Decode the images of a chunk and write them, unless a former run did; returns complaints about unreadable images.
+
+    A chunk with any unreadable image is not written.
+    """
+    if _is_complete(chunk):
+        return []
+    images: list[NDArray[np.uint8] | bytes] = []
+    masks: list[NDArray[np.uint8]] = []
+    complaints: list[str] = []
+    for row, relative in enumerate(chunk.records.paths):
+        try:
+            image = load_image(chunk.source / relative)
+        except UnreadableImageError as error:
+            complaints.append(str(error))
+            continue
+        images.append(_stored_image(chunk, image, row))
+        if chunk.records.crops is not None:
+            outlines = chunk.records.crops.ignored[row]
+            masks.append(ignore_mask(outlines, (image.height, image.width), _box(chunk, row), chunk.image_size))
+    if not complaints:
+        write_shard(chunk.path, _columns(chunk, images, masks))
+    return complaints
+
+
+def write_merged(merge: Merge) -> Shard:
+    """Merge chunks into a shard and describe it."""
+    merge_shards(list(merge.chunks), merge.path)
+    return Shard(
+        file=merge.path.name,
+        rows=map_shard(merge.path).num_rows,
+        bytes=merge.path.stat().st_size,
+        sha256=sha256_of(merge.path),
+    )
+
+
+def _is_complete(chunk: Chunk) -> bool:
+    try:
+        return bool(map_shard(chunk.path).num_rows == len(chunk.records))
+    except (OSError, pa.ArrowInvalid):
+        return False
+
+
+def _columns(chunk: Chunk, images: list[NDArray[np.uint8] | bytes], masks: list[NDArray[np.uint8]]) -> Columns:
+    records = chunk.records
+    columns: dict[str, NDArray[np.generic] | list[bytes] | list[str]] = {
+        "image": np.stack(images) if chunk.encoding == "raw" else [bytes(image) for image in images],
+        "pid": records.pids_N,
+        "camid": records.camids_N,
+        "name": list(records.names),
+    }
+    if records.attributes_NA.shape[1]:
+        columns["attributes"] = records.attributes_NA
+    if records.crops is not None:
+        columns["keypoints"] = records.crops.keypoints_NMJ3
+        columns["ignore"] = np.stack(masks)
+    return columns
+
+
+def _box(chunk: Chunk, row: int) -> Box:
+    assert chunk.records.crops is not None
+    left, top, right, bottom = chunk.records.crops.boxes_N4[row].tolist()
+    return left, top, right, bottom
+
+
+def _stored_image(chunk: Chunk, image: Image.Image, row: int) -> NDArray[np.uint8] | bytes:
+    if chunk.records.crops is None and chunk.encoding == "compressed":
+        return (chunk.source / chunk.records.paths[row]).read_bytes()
+    box = None if chunk.records.crops is None else _box(chunk, row)
+    image = resized(image, chunk.image_size, box)
+    return np.asarray(image) if chunk.encoding == "raw" else jpeg(image)

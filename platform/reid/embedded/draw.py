@@ -1,0 +1,156 @@
+"""A small software renderer: shaded tapered capsules with a depth buffer, seen in parallel projection.
+
+Legend: H, W image size in supersampled pixels, N pixels touched by one primitive.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from reid.embedded.skeleton import Point
+
+SUPERSAMPLING = 2
+
+Floats = NDArray[np.float32]
+Pattern = Callable[[Floats, Floats], Floats]  # (azimuth_N, fall_N) → RGB (N, 3)
+Paint = Floats | Pattern  # RGB (3,) everywhere, or by place
+
+
+@dataclass(frozen=True, kw_only=True)
+class Light:
+    """A directional light in the image frame, on top of the ambient share."""
+
+    direction: tuple[float, float, float]  # unit vector towards the light
+    ambient: float = 0.55
+    diffuse: float = 0.55
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wrap:
+    """Shared texture coordinates of several capsules (a trunk with its shoulders): a cylinder around them, pixels."""
+
+    centre_x: float
+    radius: float
+    top: float
+    bottom: float
+
+
+class Canvas:
+    """Colour, depth and owner of each pixel. `owner` is -1 where nothing was drawn."""
+
+    def __init__(self, height: int, width: int, light: Light) -> None:
+        self.height, self.width, self.light = height * SUPERSAMPLING, width * SUPERSAMPLING, light
+        self.colour_HW3 = np.zeros((self.height * self.width, 3), np.uint8)
+        self.depth_HW = np.full(self.height * self.width, -np.inf, np.float32)
+        self.owner_HW = np.full(self.height * self.width, -1, np.int16)
+
+    def capsule(
+        self,
+        start: Point,
+        end: Point,
+        radii: tuple[float, float],
+        paint: Paint,
+        *,
+        owner: int,
+        yaw: float = 0.0,
+        thickness: float = 1.0,
+        flat: bool = False,
+        wrap: Wrap | None = None,
+    ) -> None:
+        """Draws one tapered capsule.
+
+        Args:
+            start, end: axis in the image frame, in pixels of the final image.
+            radii: at start and end, pixels.
+            paint: an RGB colour (3,), or colours by the azimuth around the body (radians, 0 front, positive to the
+                person's left) and the fall along the axis (0 start, 1 end).
+            owner: written to the owner buffer, at least 0.
+            yaw: where the body faces.
+            thickness: radius towards the camera relative to the one across.
+            flat: cut the ends off straight.
+            wrap: take azimuth and fall from this cylinder instead of from the capsule's own axis.
+        """
+        assert owner >= 0
+        surface = self._surface(start * SUPERSAMPLING, end * SUPERSAMPLING, radii, thickness, flat)
+        if surface is None:
+            return
+        pixels, depth, fall, facing, nx, ny = surface
+        lx, ly, lz = self.light.direction
+        lit = np.maximum(nx * np.float32(lx) + ny * np.float32(ly) + facing * np.float32(lz), np.float32(0))
+        shade = np.float32(self.light.ambient) + lit * np.float32(self.light.diffuse)
+        self.depth_HW[pixels] = depth
+        self.owner_HW[pixels] = owner
+        if isinstance(paint, np.ndarray):
+            self.colour_HW3[pixels] = np.minimum(paint * shade[:, None], np.float32(255))
+            return
+        if wrap is not None:
+            across = (pixels % self.width + np.float32(0.5)) / np.float32(SUPERSAMPLING) - np.float32(wrap.centre_x)
+            nx = across / np.float32(wrap.radius)
+            height = (pixels // self.width + np.float32(0.5)) / np.float32(SUPERSAMPLING) - np.float32(wrap.top)
+            fall = height / np.float32(wrap.bottom - wrap.top)
+        azimuth = np.arcsin(np.minimum(np.maximum(nx, np.float32(-1)), np.float32(1))) - np.float32(yaw)
+        azimuth = (azimuth + np.float32(np.pi)) % np.float32(2 * np.pi) - np.float32(np.pi)
+        self.colour_HW3[pixels] = np.minimum(paint(azimuth, fall) * shade[:, None], np.float32(255))
+
+    def _surface(
+        self, start: Point, end: Point, radii: tuple[float, float], thickness: float, flat: bool
+    ) -> tuple[NDArray[Any], ...] | None:
+        """Where a capsule is nearer than what is drawn: pixels, depth, fall along the axis and the normal's (z, x, y).
+
+        Args:
+            start, end: axis in pixels of the canvas.
+            radii: in pixels of the final image.
+        """
+        (x0, y0, z0), (x1, y1, z1) = start, end
+        r0, r1 = radii[0] * SUPERSAMPLING, radii[1] * SUPERSAMPLING
+        reach = max(r0, r1)
+        left, right = max(int(min(x0, x1) - reach), 0), min(int(max(x0, x1) + reach) + 1, self.width)
+        top, bottom = max(int(min(y0, y1) - reach), 0), min(int(max(y0, y1) + reach) + 1, self.height)
+        if left >= right or top >= bottom:
+            return None
+        dx, dy = x1 - x0, y1 - y0
+        px = np.arange(left, right, dtype=np.float32)[None, :] + np.float32(0.5 - x0)
+        py = np.arange(top, bottom, dtype=np.float32)[:, None] + np.float32(0.5 - y0)
+        length_squared = dx * dx + dy * dy + 1e-6
+        along = px * np.float32(dx / length_squared) + py * np.float32(dy / length_squared)
+        fall = np.minimum(np.maximum(along, np.float32(0)), np.float32(1))
+        radius = np.float32(r0) + fall * np.float32(r1 - r0)
+        nx, ny = (px - fall * np.float32(dx)) / radius, (py - fall * np.float32(dy)) / radius
+        off_axis = nx * nx + ny * ny
+        inside = off_axis < 1
+        if flat:
+            inside &= fall == along
+        rows, columns = np.nonzero(inside)
+        picked = rows * (right - left) + columns
+        pixels = (rows + top) * self.width + columns + left
+        fall, radius, facing = fall.ravel()[picked], radius.ravel()[picked], np.sqrt(1 - off_axis.ravel()[picked])
+        depth = np.float32(z0) + fall * np.float32(z1 - z0) + facing * radius * np.float32(thickness)
+        nearer = depth > self.depth_HW[pixels]
+        picked = picked[nearer]
+        return pixels[nearer], depth[nearer], fall[nearer], facing[nearer], nx.ravel()[picked], ny.ravel()[picked]
+
+    def over(self, background: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Composites what was drawn over an image of the final size (H / SUPERSAMPLING, W / SUPERSAMPLING, 3)."""
+        colour = np.asarray(Image.fromarray(self.colour_HW3.reshape(self.height, self.width, 3)).reduce(SUPERSAMPLING))
+        empty = ((self.owner_HW < 0) * np.uint8(255)).reshape(self.height, self.width)
+        share = np.asarray(Image.fromarray(empty).reduce(SUPERSAMPLING)) * np.float32(1 / 255)
+        blended: NDArray[np.uint8] = np.minimum(colour + share[..., None] * background, np.float32(255)).astype(
+            np.uint8
+        )
+        return blended
+
+    def owners(self) -> NDArray[np.int16]:
+        """Owner of each pixel of the final image (H / s, W / s), sampled at one of its s² subpixels."""
+        return self.owner_HW.reshape(self.height, self.width)[1::SUPERSAMPLING, 1::SUPERSAMPLING]
+
+    def is_visible(self, point: Point, owner: int, tolerance: float) -> bool:
+        """Whether a point (image frame, pixels) of `owner` lies at most `tolerance` pixels under what is seen there."""
+        column, row = (int(value * SUPERSAMPLING) for value in point[:2])
+        if not (0 <= column < self.width and 0 <= row < self.height):
+            return False
+        pixel = row * self.width + column
+        return bool(self.owner_HW[pixel] == owner and self.depth_HW[pixel] <= (point[2] + tolerance) * SUPERSAMPLING)

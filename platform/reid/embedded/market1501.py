@@ -1,0 +1,131 @@
+"""Renders a data set in Market-1501's on-disk format.
+
+Liang Zheng et al., "Scalable Person Re-identification: A Benchmark", ICCV 2015.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from reid.data import MapTasks
+from reid.embedded.backgrounds import cast_shadow, draw_background, draw_occluder
+from reid.embedded.cameras import CAMERAS, Camera, expose
+from reid.embedded.draw import Canvas
+from reid.embedded.figure import draw_person
+from reid.embedded.market_attributes import encode_attributes
+from reid.embedded.people import Person, sample_person
+from reid.embedded.plan import GALLERY, QUERY, STREAMS, TRAIN, Shot, plan_market1501
+from reid.embedded.sizes import BenchmarkSize
+from reid.embedded.skeleton import View, sample_pose
+from reid.embedded.writing import IMAGES_PER_TASK, encode_jpeg
+from reid.storage import whole_folder, write_whole
+
+HEIGHT, WIDTH = 128, 64
+THUMBS_DB = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(504)  # what Windows left in the original's folders
+
+OCCLUDED, BADLY_CUT = 0.2, 0.25  # shares of the images of identities
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShotsTask:
+    """A chunk of images to render into `root`."""
+
+    root: str
+    seed: int
+    shots: tuple[Shot, ...]
+
+
+def render_market1501(destination: Path, *, size: BenchmarkSize, seed: int, map_tasks: MapTasks) -> None:
+    """Renders bounding_box_train/, bounding_box_test/, query/ and market_attribute.mat into a new folder.
+
+    The same `size` and `seed` give the same bytes, however `map_tasks` spreads the work.
+
+    Raises:
+        FileExistsError: `destination` exists already.
+    """
+    plan = plan_market1501(size, seed)
+    with whole_folder(destination) as root:
+        for folder in (TRAIN, GALLERY, QUERY):
+            (root / folder).mkdir()
+            write_whole(root / folder / "Thumbs.db", THUMBS_DB)
+        write_whole(root / "market_attribute.mat", encode_attributes({"train": plan.train, "test": plan.test}))
+        chunks = (plan.shots[start : start + IMAGES_PER_TASK] for start in range(0, len(plan.shots), IMAGES_PER_TASK))
+        tasks = [ShotsTask(root=str(root), seed=seed, shots=chunk) for chunk in chunks]
+        written = sum(map_tasks(render_shots, tasks))
+        assert written == len(plan.shots)
+
+
+def render_shots(task: ShotsTask) -> int:
+    """Renders and writes one chunk; returns the number of images."""
+    for shot in task.shots:
+        rng = np.random.default_rng([task.seed, STREAMS["images"], shot.index])
+        write_whole(Path(task.root) / shot.path, encode_jpeg(render_shot(shot, rng)))
+    return len(task.shots)
+
+
+def render_shot(shot: Shot, rng: np.random.Generator) -> Image.Image:
+    """One 128×64 image."""
+    camera = CAMERAS[shot.camera]
+    scene = draw_background(camera.background, HEIGHT, WIDTH, rng)
+    canvas = Canvas(HEIGHT, WIDTH, camera.light)
+    if rng.random() < 0.3 or shot.person is None:
+        scene = _draw_passer_by(canvas, scene, camera, rng, nearer=False)
+    if shot.person is not None:
+        view = _cut_box(shot, shot.person, camera, rng)
+        scene = cast_shadow(scene, view.foot_x, view.foot_y, 0.2 * view.scale * shot.person.height)
+        draw_person(canvas, shot.person, sample_pose(rng, shot.person), view, owner=1)
+        if rng.random() < OCCLUDED:
+            if rng.random() < 0.3:
+                _draw_passer_by(canvas, scene, camera, rng, nearer=True)
+            else:
+                draw_occluder(canvas, rng, HEIGHT, WIDTH, depth=1000.0, owner=2)
+    return expose(canvas.over(scene), camera, rng)
+
+
+def _cut_box(shot: Shot, person: Person, camera: Camera, rng: np.random.Generator) -> View:
+    """Where the detector's box puts the person: mostly right, sometimes badly, and never well in junk."""
+    tall, off_x, off_y = rng.uniform(0.85, 0.95), rng.normal(0, 2), rng.normal(0, 1.5)
+    if shot.pid == -1:
+        tall, off_x, off_y = rng.uniform(1.3, 2.4), rng.choice([-1, 1]) * rng.uniform(8, 34), rng.uniform(-30, 120)
+    elif rng.random() < BADLY_CUT:
+        match rng.choice(["no feet", "no head", "off centre", "too small"]):
+            case "no feet":
+                tall = rng.uniform(1.05, 1.4)
+                off_y += HEIGHT * (tall - 0.92)
+            case "no head":
+                tall = rng.uniform(0.95, 1.2)
+                off_y -= HEIGHT * rng.uniform(0.05, 0.16)
+            case "off centre":
+                off_x += rng.choice([-1, 1]) * rng.uniform(7, 15)
+            case "too small":
+                tall = rng.uniform(0.6, 0.75)
+                off_y -= HEIGHT * 0.1
+    pitch = np.deg2rad(camera.pitch)
+    return View(
+        yaw=np.deg2rad(shot.yaw),
+        pitch=pitch,
+        scale=tall * HEIGHT / (person.height * np.cos(pitch)),
+        foot_x=WIDTH / 2 + off_x,
+        foot_y=HEIGHT * 0.96 + off_y,
+    )
+
+
+def _draw_passer_by(
+    canvas: Canvas, scene: NDArray[np.uint8], camera: Camera, rng: np.random.Generator, *, nearer: bool
+) -> NDArray[np.uint8]:
+    """Another pedestrian, small behind the person or large and half in the box before it."""
+    person = sample_person(rng)
+    tall = rng.uniform(0.9, 1.15) if nearer else rng.uniform(0.3, 0.6)
+    view = View(
+        yaw=rng.uniform(0, 2 * np.pi),
+        pitch=np.deg2rad(camera.pitch),
+        scale=tall * HEIGHT / person.height,
+        foot_x=float(rng.choice([0.02, 0.98])) * WIDTH + rng.normal(0, 3) if nearer else rng.uniform(0, WIDTH),
+        foot_y=HEIGHT * (1.08 if nearer else rng.uniform(0.68, 0.85)),
+        depth=1000.0 if nearer else -1000.0,
+    )
+    draw_person(canvas, person, sample_pose(rng, person), view, owner=3)
+    return cast_shadow(scene, view.foot_x, view.foot_y, 0.2 * view.scale * person.height)

@@ -1,0 +1,136 @@
+"""Pictures of an evaluation, as PNG files: the CMC curve, what single queries find, where the branches look.
+
+Legend: B images, H × W stored pixels, h × w cells of a map.
+"""
+
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from reid.data import Split
+from reid.evaluation import Neighbours, RetrievalResult
+from reid.pictures.sheet import FAINT, WHITE, Sheet
+
+CMC_RANKS = 20
+MATCH, MISTAKE = "#22B573", "#B00020"
+"""Green and red, the red much darker: the colour-blind tell them apart as well."""
+RANKED_HEIGHT, PARTS_HEIGHT = 128, 160
+"""Pixels that images are scaled to."""
+HEAT_COLOURS, HEAT_WEIGHT = "turbo", 0.5
+
+
+def cmc_picture(results: Mapping[str, RetrievalResult]) -> bytes:
+    """The cumulative matching characteristic up to rank 20.
+
+    Args:
+        results: evaluations of the same queries by name, such as plain and re-ranked.
+    """
+    file = BytesIO()
+    _cmc_figure(results).savefig(file, format="png")
+    return file.getvalue()
+
+
+def ranked_picture(rows: Sequence[Neighbours], query: Split, gallery: Split, *, aspect: float) -> bytes:
+    """A row for each query: its image, then its nearest gallery images, matches framed in green and others in red.
+
+    Args:
+        aspect: width of the images over their height.
+    """
+    longest = max(len(row.gallery_K) for row in rows)
+    sheet = Sheet(
+        title=f"The {longest} nearest gallery images of {len(rows)} queries, from the worst average precision (AP) up",
+        columns=["query", *map(str, range(1, longest + 1))],
+        rows=[f"AP\n{row.average_precision:.1%}" for row in rows],
+        cell=(round(RANKED_HEIGHT * aspect), RANKED_HEIGHT),
+        legend=[
+            (MATCH, "the query's identity"),
+            (MISTAKE, "another identity"),
+            (None, "below each image: identity (0 = distractor) · camera"),
+        ],
+    )
+    queries_BHW3 = query.gather([row.query for row in rows]).numpy()
+    for place, (row, image_HW3) in enumerate(zip(rows, queries_BHW3, strict=True)):
+        sheet.place(place, 0, image_HW3, frame=FAINT, caption=_who(query, row.query))
+        found_KHW3 = gallery.gather(row.gallery_K).numpy()
+        for rank, (index, is_match) in enumerate(zip(row.gallery_K, row.is_match_K, strict=True)):
+            colour = MATCH if is_match else MISTAKE
+            sheet.place(place, 1 + rank, found_KHW3[rank], frame=colour, caption=_who(gallery, index))
+    return sheet.png()
+
+
+def parts_picture(shown: Sequence[int], query: Split, maps: Mapping[str, Tensor], *, aspect: float) -> bytes:
+    """A row for each query: its image, then every branch's map laid over it (paper, Fig. 6).
+
+    Args:
+        shown: indices of the B queries.
+        maps: maps (B, h, w) by branch.
+        aspect: width of the images over their height.
+    """
+    width, height = round(PARTS_HEIGHT * aspect), PARTS_HEIGHT
+    sheet = Sheet(
+        title="Where each branch looks: the strength of its pose channels",
+        columns=["query", *(name.replace("_", "\n", 1).replace("_", " ") for name in maps)],
+        rows=[""] * len(shown),
+        cell=(width, height),
+        legend=[(_colour_bar(), "from a map's least value to its greatest, each map by itself")],
+    )
+    images_BHW3 = query.gather(shown).numpy()
+    for row, index in enumerate(shown):
+        image = Image.fromarray(images_BHW3[row]).resize((width, height), Image.Resampling.BICUBIC)
+        sheet.place(row, 0, np.asarray(image), frame=FAINT, caption=_who(query, index))
+        for column, maps_Bhw in enumerate(maps.values(), start=1):
+            heat = Image.fromarray(_heat(maps_Bhw[row], (height, width)))
+            sheet.place(row, column, np.asarray(Image.blend(image, heat, HEAT_WEIGHT)), frame=FAINT)
+    return sheet.png()
+
+
+def _cmc_figure(results: Mapping[str, RetrievalResult]) -> Figure:
+    figure = Figure(figsize=(7, 5), dpi=120, layout="constrained", facecolor=WHITE)
+    axes = figure.add_subplot()
+    for name, result in results.items():
+        cmc = result.cmc[:CMC_RANKS].tolist()
+        label = f"{name}: " + ", ".join(f"rank-{rank} {cmc[rank - 1]:.1%}" for rank in (1, 5, 10))
+        axes.plot(range(1, len(cmc) + 1), cmc, marker="o", markersize=4, clip_on=False, label=label)
+    queries = next(iter(results.values())).num_valid_queries
+    means = ", ".join(f"mAP {result.mAP:.1%} {name}" for name, result in results.items())
+    axes.set_title(f"CMC of {queries:,} queries, {means}")
+    axes.set_xlabel("rank k")
+    axes.set_ylabel("queries with a match among their k nearest")
+    axes.set_xlim(0.5, CMC_RANKS + 0.5)
+    axes.set_ylim(0, 1)
+    axes.set_xticks((1, 5, 10, 15, 20))
+    axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="#e4e4e4")
+    axes.legend(loc="lower right")
+    return figure
+
+
+def _who(split: Split, index: int) -> str:
+    return f"{split.pids_N[index]} · c{split.camids_N[index]}"
+
+
+def _heat(map_hw: Tensor, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """A map scaled to 0..1, interpolated to (height, width), in colours; a flat one is all least."""
+    map_hw = map_hw.float().cpu()
+    scaled_hw = (map_hw - map_hw.min()) / (map_hw.max() - map_hw.min()).clamp(min=torch.finfo().tiny)
+    scaled_HW = F.interpolate(scaled_hw[None, None], size, mode="bilinear")[0, 0]
+    return _colours(scaled_HW.numpy())
+
+
+def _colour_bar() -> Image.Image:
+    return Image.fromarray(_colours(np.linspace(0, 1, 256)[None]))
+
+
+def _colours(values_HW: NDArray[np.floating]) -> NDArray[np.uint8]:
+    colours_HW4: NDArray[np.uint8] = colormaps[HEAT_COLOURS](values_HW, bytes=True)
+    return np.ascontiguousarray(colours_HW4[..., :3])
