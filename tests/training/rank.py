@@ -3,6 +3,7 @@
 Usage: rank.py RANK FOLDER; the folder holds a pickle: by world size, jobs by stage.
 """
 
+import dataclasses
 import json
 import pickle
 import sys
@@ -11,20 +12,26 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch import nn
 
-from reid.models import FGSAM
 from reid.training import loop
 from reid.training.checkpoint import PhaseState
 
 DEVICE = torch.device("cpu")
-build, train_step = loop._build, loop.train_step
+SINGLE = ("baseline", "final")
+"""Stages that are measured in single precision too."""
+train_step = loop.train_step
 
 
-def build_in_double(*args: Any, **kwargs: Any) -> FGSAM:
+def in_double(job: loop.PhaseJob) -> loop.PhaseJob:
     """Rounding grows with every step, as in any training; in double precision it stays far below a real difference."""
-    model = build(*args, **kwargs).double()
-    model.register_forward_pre_hook(lambda _, inputs: (inputs[0].double(),))
-    return model
+
+    def build(*args: Any, **kwargs: Any) -> nn.Module:
+        model = job.stage.build(*args, **kwargs).double()
+        model.register_forward_pre_hook(lambda _, inputs: (inputs[0].double(),))
+        return model
+
+    return dataclasses.replace(job, stage=dataclasses.replace(job.stage, build=build))
 
 
 def measure(job: loop.PhaseJob) -> dict[str, Any]:
@@ -48,7 +55,7 @@ def measure(job: loop.PhaseJob) -> dict[str, Any]:
     def report(state: PhaseState, save: Any) -> None:
         epochs.append((state.history[-1].metrics, sorted(save.keywords["pictures"])))
 
-    loop.run_phase(job, device=DEVICE, report=report)
+    loop.run_phase(job, device=DEVICE, evaluate=job.stage.evaluate, report=report)
     metrics, pictures = epochs[-1]
     return {
         "steps": steps,
@@ -65,9 +72,11 @@ def main(rank: int, folder: Path) -> None:
         if world > 1:
             dist.init_process_group("gloo", init_method=f"file://{folder}/{world}", rank=rank, world_size=world)
         measured: dict[str, dict[str, Any]] = {}
-        for precision, loop._build in (("double", build_in_double), ("single", build)):
+        for precision, prepared in (("double", in_double), ("single", lambda job: job)):
             measured[precision] = {
-                stage: measure(job) for stage, job in jobs.items() if precision == "double" or world < 3
+                stage: measure(prepared(job))
+                for stage, job in jobs.items()
+                if precision == "double" or (world < 3 and stage in SINGLE)
             }
         (folder / f"{world}-{rank}.json").write_text(json.dumps(measured))
         if world > 1:

@@ -117,6 +117,23 @@ def test_a_checkpoint_of_a_newer_release_is_refused(saved: Path) -> None:
         load_state(str(saved))
 
 
+def test_a_checkpoint_of_reid_0_1_0_is_taken(config: RunConfig, stores: dict[str, Path], saved: Path) -> None:
+    """That release stated no run, and had none of the settings that came later."""
+    tree = json.loads((saved / "phase.json").read_text())
+    del tree["run"], tree["config"]["models"], tree["config"]["extensions"], tree["config"]["search"]["layouts"]
+    for phase in tree["config"]["phases"].values():
+        del phase["weight_decay"], phase["amsgrad"], phase["rates"]
+    (saved / "phase.json").write_text(json.dumps(tree))
+    state = load_state(str(saved))
+    assert state.run is None
+    assert state.config == config
+    assert restore(str(saved), *model_of(config, stores)) == state
+
+
+def test_a_checkpoint_states_the_run_that_records_it(state: PhaseState) -> None:
+    assert PhaseState.from_json(replace(state, run="walk-1.champion").to_json()).run == "walk-1.champion"
+
+
 def test_a_folder_that_is_no_checkpoint_is_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=f"{tmp_path}/nowhere is no checkpoint: it has no phase.json"):
         load_state(f"{tmp_path}/nowhere")

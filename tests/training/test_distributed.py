@@ -46,6 +46,9 @@ dist.destroy_process_group()
 """
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def x() -> torch.Tensor:
     return torch.randn(sum(ROWS), 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) / 4

@@ -8,6 +8,7 @@ Where a change is meant, renew the figures and commit the difference:
 `REID_RENEW_GOLDEN=1 pytest tests/training/test_golden_run.py`.
 """
 
+import dataclasses
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -17,12 +18,14 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
+from reid.cluster import fit
 from reid.config import RunConfig, load_config
-from reid.models import FGSAM, CompactBilinearPooling, alignment
-from reid.training import loop
-from reid.training.checkpoint import PhaseState
-from reid.training.runner import fit
+from reid.models import CompactBilinearPooling, alignment
+from reid.stages import STAGES, inherited, stage_of
+from reid.storage import Place
+from reid.training import PhaseJob, PhaseState, Stage
 
 GOLDEN = Path(__file__).with_name("golden") / "smoke.json"
 RENEW = "REID_RENEW_GOLDEN"
@@ -40,7 +43,7 @@ class Run:
     config: RunConfig
     stores: dict[str, Path]
     folder: Path
-    checkpoints: tuple[str, ...]
+    checkpoints: dict[str, str]
     """Of the phases before `final`."""
     metrics: dict[str, Metrics]
     """By phase."""
@@ -49,28 +52,33 @@ class Run:
 @pytest.fixture(scope="module", autouse=True)
 def _in_double() -> Iterator[None]:
     """One thread, double precision."""
-    build, threads = loop._build, torch.get_num_threads()
-
-    def build_in_double(*args: Any, **kwargs: Any) -> FGSAM:
-        model = build(*args, **kwargs).double()
-        model.register_forward_pre_hook(lambda _, inputs: (inputs[0].double(),))
-        return model
-
+    threads = torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "_build", build_in_double)
+        for name in ("pose", "baseline", "intermediate", "final"):
+            patch.setitem(STAGES, name, in_double(STAGES[name]))
         torch.set_num_threads(1)
         yield
         torch.set_num_threads(threads)
 
 
+def in_double(stage: Stage) -> Stage:
+    def build(*args: Any, **kwargs: Any) -> nn.Module:
+        model = stage.build(*args, **kwargs).double()
+        model.register_forward_pre_hook(lambda _, inputs: (inputs[0].double(),))
+        return model
+
+    return dataclasses.replace(stage, build=build)
+
+
 def train(
-    config: RunConfig, phase: str, stores: dict[str, Path], folder: Path, start_from: tuple[str, ...]
+    config: RunConfig, phase: str, stores: dict[str, Path], folder: Path, former: dict[str, str]
 ) -> tuple[str, Metrics]:
     """The checkpoint that a phase leaves, and what was recorded of its one epoch."""
-    store = stores["pose" if phase == "pose" else "reid"]
-    job = loop.PhaseJob(config=config, phase=phase, store=str(store), start_from=start_from)
+    stage = stage_of(config, phase)
+    start_from = tuple(former[name] for name in inherited(config, phase, {name: name for name in former}))
+    job = PhaseJob(config=config, phase=phase, stage=stage, store=str(stores[stage.data.name]), start_from=start_from)
     states: list[PhaseState] = []
-    checkpoint = fit(job, folder=str(folder), observe=states.append)
+    checkpoint = fit(job, place=Place(folder / phase), observe=states.append)
     (epoch,) = states[-1].history
     return checkpoint, {name: value for name, value in epoch.metrics.items() if name != TIMED}
 
@@ -88,12 +96,12 @@ def golden_run(stores: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
             *(f"phases.{phase}.learning_rate=1e-5" for phase in ("intermediate", "final")),
         ],
     )
-    checkpoints: tuple[str, ...] = ()
+    checkpoints: dict[str, str] = {}
     metrics: dict[str, Metrics] = {}
     for phase in config.phases:
-        checkpoint, metrics[phase] = train(config, phase, stores, folder / "run", checkpoints)
-        checkpoints = (*checkpoints, checkpoint)
-    return Run(config=config, stores=stores, folder=folder, checkpoints=checkpoints[:-1], metrics=metrics)
+        checkpoints[phase], metrics[phase] = train(config, phase, stores, folder / "run", dict(checkpoints))
+    checkpoints.pop("final")
+    return Run(config=config, stores=stores, folder=folder, checkpoints=checkpoints, metrics=metrics)
 
 
 def differences(found: Metrics, expected: Metrics) -> list[str]:

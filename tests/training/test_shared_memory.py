@@ -91,6 +91,7 @@ def ask(worker: subprocess.Popen[str], question: str = "") -> str:
 
 
 @pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="the kernel counts no PSS")
+@pytest.mark.slow
 def test_another_worker_costs_next_to_nothing_of_the_images(stores: dict[str, Path], store: Path) -> None:
     size = sum(file.stat().st_size for file in store.glob("*.arrow"))
     assert size > 100 * 2**20

@@ -4,10 +4,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from reid.config import LossConfig
+from reid.config import RunConfig, load_config
 from reid.data import ReIDBatch
 from reid.training.distributed import ProcessGroupRanks
 from reid.training.step import NonFiniteLossError, train_step
+
+CONFIG = load_config(preset="smoke")
 
 
 def batch(images_BCHW: Tensor) -> ReIDBatch:
@@ -19,7 +21,7 @@ def batch(images_BCHW: Tensor) -> ReIDBatch:
     )
 
 
-def objective(output: Tensor, given: ReIDBatch, loss: LossConfig, ranks: object) -> dict[str, Tensor]:
+def loss(output: Tensor, given: ReIDBatch, config: RunConfig, ranks: object) -> dict[str, Tensor]:
     return {"identity": nn.functional.cross_entropy(output, given.labels_B), "size": output.square().mean()}
 
 
@@ -27,8 +29,8 @@ def step(model: nn.Module, optimizer: torch.optim.Optimizer, images_BCHW: Tensor
     return train_step(
         model,
         batch(images_BCHW),
-        objective=objective,
-        loss=LossConfig(),
+        loss=loss,
+        config=CONFIG,
         optimizer=optimizer,
         ranks=ProcessGroupRanks([4]),
         dtype=torch.float32,
@@ -56,7 +58,7 @@ def test_a_non_finite_loss_names_every_term_and_moves_nothing(images: Tensor, ba
 
 def test_the_terms_are_those_before_the_update(images: Tensor) -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
-    expected = {name: term.item() for name, term in objective(model(images), batch(images), LossConfig(), 0).items()}
+    expected = {name: term.item() for name, term in loss(model(images), batch(images), CONFIG, 0).items()}
     first = step(model, optimizer := torch.optim.Adam(model.parameters(), lr=1e-2), images)
     assert {name: value.item() for name, value in first.items()} == pytest.approx(expected)
     assert not any(value.requires_grad for value in first.values())

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from reid.config import RunConfig, load_config
-from reid.training.loop import PhaseJob
+from reid.stages import stage_of
+from reid.training import PhaseJob
 
 STEPS = 20
 BATCHES = {  # images or identities of none divide by 2 or by 3
@@ -25,6 +26,8 @@ LEARNING_RATES = {"pose": 1e-4, "baseline": 1e-4, "intermediate": 1e-5, "final":
 """At larger rates, rounding alone tears two runs of an untrained network apart, as in any training."""
 STAGES = {1: tuple(BATCHES), 2: tuple(BATCHES), 3: ("final",)}
 """What is compared, by world size."""
+
+pytestmark = pytest.mark.slow
 
 Measured = dict[int, dict[int, dict[str, dict[str, Any]]]]
 
@@ -66,14 +69,14 @@ def measured(stores: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) 
 
 
 def job(config: RunConfig, stage: str, stores: dict[str, Path]) -> PhaseJob:
-    store = stores["pose" if stage == "pose" else "reid"]
-    return PhaseJob(config=config, phase=stage, store=str(store), start_from=())
+    bundle = stage_of(config, stage)
+    return PhaseJob(config=config, phase=stage, stage=bundle, store=str(stores[bundle.data.name]), start_from=())
 
 
 @pytest.mark.parametrize(
     ("world", "precision", "stage"),
     [
-        *((2, "single", stage) for stage in STAGES[2]),
+        *((2, "single", stage) for stage in ("baseline", "final")),
         *((world, "double", stage) for world in (2, 3) for stage in STAGES[world]),
     ],
 )

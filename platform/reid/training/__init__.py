@@ -1,0 +1,58 @@
+"""What a stage is, and the loop that trains any of them: one step, one cadence, checkpoints. Without a cluster."""
+
+from reid.training.checkpoint import (
+    PICTURES,
+    STATE,
+    CheckpointError,
+    EpochRecord,
+    PhaseState,
+    load_state,
+    load_weights,
+    pictures_in,
+    require_same,
+    save_checkpoint,
+    save_pictures,
+)
+from reid.training.device import autocast, choose_device, resolve_precision
+from reid.training.distributed import ProcessGroupRanks, gather_rows, rank_and_world
+from reid.training.loop import PhaseJob, Save, Scoring, derive_seed, epoch_images, require_trainable, run_phase
+from reid.training.optimizer import make_optimizer
+from reid.training.stage import Build, Evaluate, Labels, Stage, StageLoss, Terms, without_training_modules
+from reid.training.step import NonFiniteLossError, train_step
+
+__all__ = [
+    "PICTURES",
+    "STATE",
+    "Build",
+    "CheckpointError",
+    "EpochRecord",
+    "Evaluate",
+    "Labels",
+    "NonFiniteLossError",
+    "PhaseJob",
+    "PhaseState",
+    "ProcessGroupRanks",
+    "Save",
+    "Scoring",
+    "Stage",
+    "StageLoss",
+    "Terms",
+    "autocast",
+    "choose_device",
+    "derive_seed",
+    "epoch_images",
+    "gather_rows",
+    "load_state",
+    "load_weights",
+    "make_optimizer",
+    "pictures_in",
+    "rank_and_world",
+    "require_same",
+    "require_trainable",
+    "resolve_precision",
+    "run_phase",
+    "save_checkpoint",
+    "save_pictures",
+    "train_step",
+    "without_training_modules",
+]

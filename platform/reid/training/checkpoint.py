@@ -9,20 +9,19 @@ stands for the state of all generators and of the schedule.
 import dataclasses
 import json
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-import pyarrow.fs
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from reid.config import ModelConfig, RunConfig, validate_config
-from reid.data import Attribute
-from reid.models import FGSAM
-from reid.training.storage import open_place
+from reid.config import Attribute, ConfigError, RunConfig, validate_config
+from reid.storage import Place
+from reid.training.stage import Labels
 
 FORMAT = 1
+STATE = "phase.json"
 PICTURES = "pictures"
 """Folder of a checkpoint's PNG files."""
 
@@ -49,6 +48,17 @@ class PhaseState:
     num_identities: int
     attributes: dict[str, Attribute]
     history: tuple[EpochRecord, ...]
+    run: str | None = None
+    """Key of the run that records it; None where none does, and of checkpoints of reid 0.1.0."""
+
+    @property
+    def labels(self) -> Labels:
+        return Labels(num_identities=self.num_identities, attributes=self.attributes)
+
+    @property
+    def stage(self) -> str:
+        """Name of the stage that was trained."""
+        return self.config.phases[self.phase].stage
 
     @property
     def epoch(self) -> int:
@@ -63,6 +73,7 @@ class PhaseState:
             "num_identities": self.num_identities,
             "attributes": {name: attribute.model_dump(mode="json") for name, attribute in self.attributes.items()},
             "history": [dataclasses.asdict(record) for record in self.history],
+            "run": self.run,
         }
 
     @classmethod
@@ -75,6 +86,7 @@ class PhaseState:
             num_identities=tree["num_identities"],
             attributes={name: Attribute.model_validate(attribute) for name, attribute in tree["attributes"].items()},
             history=tuple(EpochRecord(**record) for record in tree["history"]),
+            run=tree.get("run"),
         )
 
 
@@ -94,7 +106,7 @@ def save_checkpoint(
         {k: v.contiguous() for k, v in model.state_dict().items()}, folder / "model.safetensors"
     )
     safetensors.torch.save_file(_optimizer_tensors(model, optimizer), folder / "optimizer.safetensors")
-    (folder / "phase.json").write_text(json.dumps(state.to_json(), indent=1))
+    (folder / STATE).write_text(json.dumps(state.to_json(), indent=1))
     save_pictures(folder, pictures)
 
 
@@ -107,11 +119,10 @@ def save_pictures(folder: Path, pictures: Mapping[str, bytes]) -> None:
         file.write_bytes(png)
 
 
-def pictures_in(location: str) -> str | None:
-    """The folder of the PNG files in a checkpoint, a local path or a URI as `location` is; None where it has none."""
-    filesystem, folder = open_place(location)
-    found = filesystem.get_file_info(str(PurePosixPath(folder) / PICTURES))
-    return None if found.type is pyarrow.fs.FileType.NotFound else f"{location}/{PICTURES}"
+def pictures_in(location: str) -> Place | None:
+    """The folder of the PNG files in a checkpoint; None where it has none."""
+    pictures = Place(location) / PICTURES
+    return pictures if pictures.exists() else None
 
 
 def load_weights(location: str) -> dict[str, Tensor]:
@@ -124,35 +135,21 @@ def load_weights(location: str) -> dict[str, Tensor]:
 
 
 def load_state(location: str) -> PhaseState:
-    """All of a checkpoint's state but the tensors."""
-    raw = _read(location, "phase.json")
-    try:
-        return PhaseState.from_json(json.loads(raw))
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"{location}/phase.json is damaged ({error!r}): use another checkpoint") from error
-
-
-def load_model(location: str, config: ModelConfig, device: torch.device) -> tuple[FGSAM, PhaseState]:
-    """The model in a checkpoint, in evaluation mode.
-
-    Args:
-        config: the model's settings, which must be those it was trained with.
+    """All of a checkpoint's state but the tensors.
 
     Raises:
-        CheckpointError: a tensor is missing, left over or of another shape.
+        CheckpointError: it is missing or damaged, or names what only an extension has that was not loaded.
     """
-    state = load_state(location)
-    model = FGSAM(
-        config,
-        stage=state.config.phases[state.phase].stage,
-        num_identities=state.num_identities,
-        attributes=state.attributes,
-        pretrained=False,
-    )
-    weights = load_weights(location)
-    _require_same(location, weights, model.state_dict())
-    model.load_state_dict(weights)
-    return model.to(device).eval(), state
+    raw = _read(location, STATE)
+    try:
+        return PhaseState.from_json(json.loads(raw))
+    except ConfigError as error:
+        raise CheckpointError(
+            f"{location} was written with other settings than this version has, or needs an extension: name it by "
+            f"--set extensions=[FILE.py] ({error})"
+        ) from error
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{location}/phase.json is damaged ({error!r}): use another checkpoint") from error
 
 
 def restore(location: str, model: nn.Module, optimizer: torch.optim.Optimizer) -> PhaseState:
@@ -162,7 +159,7 @@ def restore(location: str, model: nn.Module, optimizer: torch.optim.Optimizer) -
         CheckpointError: a tensor is missing, left over or of another shape.
     """
     state, weights = load_state(location), load_weights(location)
-    _require_same(location, weights, model.state_dict())
+    require_same(location, weights, model.state_dict())
     model.load_state_dict(weights)
     parameters = dict(model.named_parameters())
     for key, value in _tensors(location, "optimizer.safetensors").items():
@@ -182,7 +179,11 @@ def _optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> di
     }
 
 
-def _require_same(location: str, given: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+def require_same(location: str, given: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    """
+    Raises:
+        CheckpointError: a tensor is missing, left over or of another shape.
+    """
     missing, extra = sorted(expected.keys() - given.keys()), sorted(given.keys() - expected.keys())
     differing = [name for name in expected.keys() & given.keys() if expected[name].shape != given[name].shape]
     if missing or extra or differing:
@@ -206,9 +207,7 @@ def _tensors(location: str, name: str) -> dict[str, Tensor]:
 
 
 def _read(location: str, name: str) -> bytes:
-    filesystem, folder = open_place(location)
     try:
-        with filesystem.open_input_stream(str(PurePosixPath(folder) / name)) as stream:
-            return bytes(stream.read())
+        return (Place(location) / name).read()
     except FileNotFoundError:
         raise CheckpointError(f"{location} is no checkpoint: it has no {name}") from None

@@ -16,24 +16,21 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import SyncBatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from reid.config import PhaseConfig, RunConfig
-from reid.data import Dataset, PoseBatches, ReIDBatches, balanced_batches, rank_slice, shuffled_batches
-from reid.data.held_out import HoldOut, hold_out
+from reid.data import Dataset, HoldOut, balanced_batches, hold_out, open_store, rank_slice, shuffled_batches
 from reid.evaluation import Evaluation
-from reid.losses import OBJECTIVES
-from reid.models import FGSAM, carry_over
+from reid.models import carry_over
 from reid.training.checkpoint import EpochRecord, PhaseState, load_weights, restore, save_checkpoint
+from reid.training.device import resolve_precision
 from reid.training.distributed import ProcessGroupRanks, average_buffers, rank_and_world
-from reid.training.pose_check import check_pose
-from reid.training.precision import resolve_precision
+from reid.training.optimizer import make_optimizer, set_learning_rate
 from reid.training.schedule import learning_rate
-from reid.training.scoring import score
+from reid.training.stage import Evaluate, Labels, Stage
 from reid.training.step import train_step
-from reid.training.storage import open_store
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +38,8 @@ Save = Callable[[Path], None]
 """Writes a checkpoint into an empty folder."""
 Report = Callable[[PhaseState, Save], None]
 """Called on every rank after each epoch; one rank's `Save` is enough."""
+Scoring = Literal["illustrated", "plain", "off"]
+"""Whether descriptors are scored, and pictures drawn of that; a stage that does not describe is always checked."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,14 +48,17 @@ class PhaseJob:
 
     config: RunConfig
     phase: str
+    stage: Stage
+    """The phase's own."""
     store: str
     """The Arrow store it trains on: a local path or a pyarrow.fs URI."""
     start_from: tuple[str, ...]
-    """Last checkpoints of the phases before it, oldest first."""
+    """Last checkpoints of the phases that it inherits from, oldest first."""
     hold_out: HoldOut | None = None
     """Train identities to score on in place of query and gallery, which then stay closed; none = score on those."""
-    scoring: Literal["illustrated", "plain", "off"] = "illustrated"
-    """Whether descriptors are scored, and pictures drawn of that; the pose check is part of its phase."""
+    scoring: Scoring = "illustrated"
+    run: str | None = None
+    """Key of the run that records it."""
 
     @property
     def settings(self) -> PhaseConfig:
@@ -69,11 +71,14 @@ class PhaseJob:
         return hold_out(open_store(self.store, self.config.storage, splits=("train",)), self.hold_out)
 
 
-def run_phase(job: PhaseJob, *, device: torch.device, report: Report, resume_from: str | None = None) -> None:
+def run_phase(
+    job: PhaseJob, *, device: torch.device, evaluate: Evaluate, report: Report, resume_from: str | None = None
+) -> None:
     """Train a phase on this rank of the default process group, or alone where there is none.
 
     Args:
         device: where this rank computes.
+        evaluate: scores the model, by default after the last epoch alone.
         report: called on every rank after every epoch.
         resume_from: a checkpoint of this very phase to go on from.
 
@@ -82,21 +87,20 @@ def run_phase(job: PhaseJob, *, device: torch.device, report: Report, resume_fro
         ValueError: configuration, data and checkpoints do not fit together.
     """
     rank, world = rank_and_world()
-    config, settings = job.config, job.settings
+    config, settings, stage = job.config, job.settings, job.stage
     dtype = resolve_precision(config, device)
-    if config.model.batch_norm == "synchronised" and device.type != "cuda":
-        raise ValueError("model.batch_norm: synchronised needs GPUs; set it to local or frozen")
     dataset = job.open()
-    source = PoseBatches if settings.stage == "pose" else ReIDBatches
-    batches = source(dataset, "train", config.data, device=device, channels_last=config.channels_last)
+    labels = Labels.of(dataset)
+    batches = stage.data.batches(dataset, "train", config.data, device=device, channels_last=config.channels_last)
     rows_R = [rank_slice(settings.batch_size, r, world, settings.images_per_identity or 1) for r in range(world)]
     ranks = ProcessGroupRanks([rows.stop - rows.start for rows in rows_R])
 
-    num_identities = _num_identities(dataset)
-    model = _build(job, dataset, num_identities, resumed=resume_from is not None).to(device)
+    model = _build(job, labels, resumed=resume_from is not None).to(device)
+    if device.type != "cuda" and any(isinstance(module, SyncBatchNorm) for module in model.modules()):
+        raise ValueError("model.batch_norm: synchronised needs GPUs; set it to local or frozen")
     if config.channels_last:
         model = model.to(memory_format=torch.channels_last)
-    optimizer = torch.optim.Adam(model.parameters(), fused=True)
+    optimizer = make_optimizer(model, settings)
     history = restore(resume_from, model, optimizer).history if resume_from is not None else ()
     trained = DistributedDataParallel(model, forward_sync_buffers=False) if world > 1 else model
 
@@ -109,14 +113,13 @@ def run_phase(job: PhaseJob, *, device: torch.device, report: Report, resume_fro
         started = time.perf_counter()
         for step, indices_G in enumerate(indices_SG):
             rate = learning_rate(settings, epoch * steps + step, steps)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
+            set_learning_rate(optimizer, rate)
             seed = derive_seed(config.seed, job.phase)
             terms = train_step(
                 trained,
                 batches.training(indices_G, rows_R[rank], seed=seed, epoch=epoch, step=step),
-                objective=OBJECTIVES[settings.stage],
-                loss=config.loss,
+                loss=stage.loss,
+                config=config,
                 optimizer=optimizer,
                 ranks=ranks,
                 dtype=dtype,
@@ -131,38 +134,34 @@ def run_phase(job: PhaseJob, *, device: torch.device, report: Report, resume_fro
         average_buffers(model)
         evaluation = Evaluation(metrics={})
         if _is_scored(job, epoch):
-            model.eval()
-            if settings.stage == "pose":
-                evaluation = check_pose(model, dataset, config, device, dtype)
-            else:
-                illustrated = job.scoring == "illustrated"
-                evaluation = score(model, dataset, config, device, dtype, illustrated=illustrated)
+            illustrated = job.scoring == "illustrated"
+            evaluation = evaluate(model.eval(), dataset, config, device, dtype, labels=labels, illustrated=illustrated)
         record = EpochRecord(epoch=epoch + 1, time=time.time(), metrics=metrics | evaluation.metrics)
         history = (*history, record)
         state = PhaseState(
             phase=job.phase,
             config=config,
-            num_identities=num_identities,
-            attributes=dataset.attributes,
+            num_identities=labels.num_identities,
+            attributes=dict(labels.attributes),
             history=history,
+            run=job.run,
         )
         save = partial(save_checkpoint, model=model, optimizer=optimizer, state=state, pictures=evaluation.pictures)
         report(state, save)
 
 
-def require_trainable(config: RunConfig, phase: str, dataset: Dataset) -> None:
+def require_trainable(stage: Stage, config: RunConfig, phase: str, dataset: Dataset) -> None:
     """Try what a phase will need, so that a long run does not find out late.
 
+    Args:
+        stage: the phase's.
+
     Raises:
-        ValueError: layout, trunk, pre-trained weights or batch do not fit together or not the dataset.
+        ValueError: layout, trunk, pre-trained weights, rates or batch do not fit together or not the dataset.
     """
-    FGSAM(
-        config.model,
-        stage=config.phases[phase].stage,
-        num_identities=_num_identities(dataset),
-        attributes=dataset.attributes,
-    )
+    model = stage.build(config, Labels.of(dataset), pretrained=True)
     try:
+        make_optimizer(model, config.phases[phase])
         _global_batches(config, phase, dataset, epoch=0)
     except ValueError as error:
         raise ValueError(f"phases.{phase}: {error}") from error
@@ -179,32 +178,18 @@ def derive_seed(seed: int, *purpose: str | int) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
 
 
-def _build(job: PhaseJob, dataset: Dataset, num_identities: int, *, resumed: bool) -> FGSAM:
-    """The phase's model with the weights that the phases before it left; a resumed phase brings its own."""
-    config = job.config
-
-    def build(*, pretrained: bool) -> FGSAM:
-        return FGSAM(
-            config.model,
-            stage=job.settings.stage,
-            num_identities=num_identities,
-            attributes=dataset.attributes,
-            seed=config.seed,
-            pretrained=pretrained,
-        )
-
-    model = build(pretrained=False)
+def _build(job: PhaseJob, labels: Labels, *, resumed: bool) -> nn.Module:
+    """The phase's model with the weights that former phases left; a resumed phase brings its own."""
+    model = job.stage.build(job.config, labels, pretrained=False)
     if not resumed:
         left = [load_weights(place) for place in job.start_from]
         carried = carry_over(model, left)
-        if {name.partition(".")[0] for name in carried.new} & {"trunk", "pose_net"}:
-            model = build(pretrained=True)
+        if {name.partition(".")[0] for name in carried.new} & set(job.stage.pretrained):
+            model = job.stage.build(job.config, labels, pretrained=True)
             carried = carry_over(model, left)
         if rank_and_world()[0] == 0:
             for what in ("carried", "new", "dropped"):
                 logger.info("%s: %s weights: %s", job.phase, what, _by_module(getattr(carried, what)))
-    if config.model.batch_norm == "synchronised":
-        model = SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
     return model
 
 
@@ -224,12 +209,8 @@ def _by_module(names: tuple[str, ...]) -> str:
     return ", ".join(f"{module} ({count})" for module, count in counts.items()) or "none"
 
 
-def _num_identities(dataset: Dataset) -> int:
-    return len(np.unique(dataset.splits["train"].pids_N))
-
-
 def _is_scored(job: PhaseJob, epoch: int) -> bool:
-    settings, every = job.settings, job.config.evaluation.every
-    if job.scoring == "off" and settings.stage != "pose":
+    every = job.config.evaluation.every
+    if job.scoring == "off" and job.stage.describes:
         return False
-    return epoch + 1 == settings.epochs or (every > 0 and (epoch + 1) % every == 0)
+    return epoch + 1 == job.settings.epochs or (every > 0 and (epoch + 1) % every == 0)

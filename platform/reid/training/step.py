@@ -5,11 +5,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from reid.config import LossConfig
+from reid.config import RunConfig
 from reid.data import PoseBatch, ReIDBatch
-from reid.losses import Objective
+from reid.training.device import autocast
 from reid.training.distributed import ProcessGroupRanks, mean_over_ranks
-from reid.training.precision import autocast
+from reid.training.stage import StageLoss
 
 
 class NonFiniteLossError(ArithmeticError):
@@ -24,8 +24,8 @@ def train_step(
     model: nn.Module,
     batch: ReIDBatch | PoseBatch,
     *,
-    objective: Objective,
-    loss: LossConfig,
+    loss: StageLoss,
+    config: RunConfig,
     optimizer: torch.optim.Optimizer,
     ranks: ProcessGroupRanks,
     dtype: torch.dtype,
@@ -42,7 +42,7 @@ def train_step(
     device = batch.images_BCHW.device
     with autocast(device, dtype):
         output = model(batch.images_BCHW)
-        terms = objective(output, batch, loss, ranks)
+        terms = loss(output, batch, config, ranks)
     values = mean_over_ranks(torch.stack([term.detach().float() for term in terms.values()]))
     if not torch.isfinite(values).all():
         raise NonFiniteLossError(dict(zip(terms, values.tolist(), strict=True)), place)

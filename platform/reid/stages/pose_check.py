@@ -5,15 +5,14 @@ Legend: J = 18 joints, 2 = (correct, counted).
 
 import numpy as np
 import torch
+from torch import nn
 
 from reid.config import JOINTS, RunConfig
 from reid.data import Dataset, PoseBatch, PoseBatches
-from reid.evaluation import Evaluation
-from reid.evaluation.pose import JudgedJoints, judge_joints, pck_by_joint
-from reid.evaluation.pose_picture import pose_picture
-from reid.models import FGSAM, PoseMaps
-from reid.training.distributed import gather_rows, rank_and_world
-from reid.training.precision import autocast
+from reid.evaluation import Evaluation, JudgedJoints, judge_joints, pck_by_joint
+from reid.models import PoseMaps
+from reid.pictures import pose_picture
+from reid.training import Labels, autocast, gather_rows, rank_and_world
 
 SPLIT = "val"
 SHOWN = 8
@@ -22,13 +21,21 @@ SHOWN = 8
 
 @torch.inference_mode()
 def check_pose(
-    model: FGSAM, dataset: Dataset, config: RunConfig, device: torch.device, dtype: torch.dtype
+    model: nn.Module,
+    dataset: Dataset,
+    config: RunConfig,
+    device: torch.device,
+    dtype: torch.dtype,
+    *,
+    labels: Labels | None = None,
+    illustrated: bool = True,
 ) -> Evaluation:
     """PCK@0.2 of the last stage's confidence maps on the `val` split, the model being in evaluation mode.
 
     Returns:
         `eval/pck/<joint>` of every joint that was counted, as fractions, and their mean `eval/pck`, equal on every
-        rank; none at all where no torso is labelled to measure by. On rank 0, the picture `pose_maps.png`.
+        rank; none at all where no torso is labelled to measure by. If `illustrated`, on rank 0, the picture
+        `pose_maps.png`.
     """
     batches = PoseBatches(dataset, SPLIT, config.data, device=device, channels_last=config.channels_last)
 
@@ -47,7 +54,7 @@ def check_pose(
     metrics = {f"eval/pck/{joint}": value for joint, value in pck.items()}
     if pck:
         metrics["eval/pck"] = sum(pck.values()) / len(pck)
-    if rank > 0:
+    if rank > 0 or not illustrated:
         return Evaluation(metrics=metrics)
     shown = np.unique(np.linspace(0, len(batches) - 1, SHOWN).round().astype(np.int64))
     batch = batches.validation(shown)

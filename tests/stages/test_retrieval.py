@@ -8,10 +8,11 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from reid.config import RunConfig
-from reid.data import Attribute, Dataset, prepare
+from reid.config import Attribute, RunConfig
+from reid.data import Dataset, prepare
 from reid.models import Output
-from reid.training.scoring import score
+from reid.stages import score
+from reid.training import Labels
 
 LABELS = """path,split,pid,camid,hat,bag
 1.png,train,1,1,yes,yes
@@ -36,11 +37,13 @@ HAT, BAG = 2 / 3, 2 / 3
 """Accuracy where there is a label, for a model that sees a hat and a bag on everyone."""
 
 
-class EverythingOn(nn.Module):
-    def __init__(self, attributes: Mapping[str, Attribute]) -> None:
-        super().__init__()
-        self.attributes = attributes
+def scored(trained_on: Mapping[str, Attribute], own: Dataset, config: RunConfig) -> dict[str, float]:
+    labels = Labels(num_identities=3, attributes=trained_on)
+    device = torch.device("cpu")
+    return score(EverythingOn(), own, config, device, torch.float32, labels=labels, illustrated=True).metrics
 
+
+class EverythingOn(nn.Module):
     def forward(self, images_BCHW: Tensor) -> Output:
         present_B2 = torch.tensor([0.0, 1.0]).expand(len(images_BCHW), 2)
         return Output(
@@ -80,7 +83,7 @@ def test_attributes_are_scored_over_the_gallerys_people_by_the_datasets_protocol
     protocol: str, expected: dict[str, float], config: RunConfig, tmp_path: Path
 ) -> None:
     own = dataset(tmp_path / "own", protocol)
-    metrics = score(EverythingOn(own.attributes), own, config, torch.device("cpu"), torch.float32).metrics
+    metrics = scored(own.attributes, own, config)
     assert {name: value for name, value in metrics.items() if name.startswith("eval/attributes/")} == pytest.approx(
         {f"eval/attributes/{name}": value for name, value in expected.items()}
     )
@@ -94,5 +97,5 @@ def test_on_another_dataset_only_attributes_of_the_same_classes_are_scored(confi
         "hat": own.attributes["hat"].model_copy(update={"classes": ("none", "cap", "helmet")}),
         "hair": own.attributes["hat"].model_copy(update={"name": "hair"}),
     }
-    metrics = score(EverythingOn(trained_on), own, config, torch.device("cpu"), torch.float32).metrics
+    metrics = scored(trained_on, own, config)
     assert [name for name in metrics if name.startswith("eval/attributes/")] == ["eval/attributes/bag"]

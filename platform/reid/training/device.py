@@ -4,7 +4,12 @@ from contextlib import AbstractContextManager
 
 import torch
 
-from reid.config import RunConfig
+from reid.config import RunConfig, ScalingConfig
+
+
+def choose_device(scaling: ScalingConfig) -> torch.device:
+    """Where this process computes when no cluster has given it a device: a GPU if there is one and it is wanted."""
+    return torch.device("cuda" if torch.cuda.is_available() and scaling.accelerator != "cpu" else "cpu")
 
 
 def resolve_precision(config: RunConfig, device: torch.device) -> torch.dtype:

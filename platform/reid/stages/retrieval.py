@@ -4,14 +4,14 @@ Legend: Q queries, G gallery images, N images of a split, R ranks, D descriptor,
 """
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
-from reid.config import EvaluationConfig, RunConfig
+from reid.config import Attribute, EvaluationConfig, RunConfig
 from reid.data import Dataset, ReIDBatches
 from reid.evaluation import (
     Evaluation,
@@ -25,37 +25,60 @@ from reid.evaluation import (
     score_queries,
     summarise,
 )
-from reid.models import FGSAM
-from reid.training.checkpoint import CheckpointError, load_model
-from reid.training.distributed import gather_rows, rank_and_world
-from reid.training.illustrations import illustrate
-from reid.training.precision import autocast, resolve_precision
-from reid.training.storage import open_store
+from reid.stages.illustrations import Maps, illustrate
+from reid.training import Labels, autocast, gather_rows, rank_and_world
 
 
 def score(
-    model: FGSAM,
+    model: nn.Module,
     dataset: Dataset,
     config: RunConfig,
     device: torch.device,
     dtype: torch.dtype,
     *,
-    illustrated: bool = True,
+    labels: Labels,
+    illustrated: bool,
+    maps: Maps | None = None,
 ) -> Evaluation:
     """Retrieval and attribute accuracy of a model in evaluation mode, as fractions, equal on every rank; pictures.
 
     Each rank describes its share of the images, then scores its share of the queries against the whole gallery.
 
+    Args:
+        labels: what the model was trained on.
+        illustrated: whether rank 0 draws the pictures of `illustrate`.
+        maps: where the model's branches look, for the pictures.
+
     Returns:
         `eval/rank1`, `eval/rank5`, `eval/rank10`, `eval/mAP`, `eval/mINP`, with `rerank` the same under
         `eval/reranked/`, and `eval/attributes/<name>` of each attribute that the model predicts and that the dataset
         divides into the same classes, over the gallery's people by the dataset's own protocol, with what that protocol
-        adds (`eval/attributes/mA`). If `illustrated`, on rank 0, and there alone, the pictures of `illustrate`.
+        adds (`eval/attributes/mA`).
     """
     query, gallery = dataset.splits["query"], dataset.splits["gallery"]
     query_QD, _ = describe(model, dataset, "query", config, device, dtype)
     gallery_GD, classes = describe(model, dataset, "gallery", config, device, dtype)
+    plain = _scores(query_QD, gallery_GD, dataset, config.evaluation)
+    results = {"plain": summarise(plain)}
+    metrics = retrieval_metrics(results["plain"])
+    if config.evaluation.rerank:
+        distances_QG = k_reciprocal_distances(query_QD, gallery_GD)
+        sides = (query.pids_N, gallery.pids_N, query.camids_N, gallery.camids_N)
+        reranked = score_distances(distances_QG, *sides, average_precision=config.evaluation.average_precision)
+        results["re-ranked"] = summarise(reranked)
+        metrics |= retrieval_metrics(results["re-ranked"], prefix="eval/reranked")
+    metrics |= _attribute_scores(classes, labels.attributes, dataset)
+    if not illustrated or rank_and_world()[0] > 0:
+        return Evaluation(metrics=metrics)
+    pictures = illustrate(
+        model, dataset, config, device, dtype, query_QD=query_QD, gallery_GD=gallery_GD, results=results, maps=maps
+    )
+    return Evaluation(metrics=metrics, pictures=pictures)
 
+
+def _scores(query_QD: Tensor, gallery_GD: Tensor, dataset: Dataset, settings: EvaluationConfig) -> QueryScores:
+    """Of all queries, each rank having scored its share."""
+    query, gallery = dataset.splits["query"], dataset.splits["gallery"]
     rank, world = rank_and_world()
     shares = _shares(len(query), world)
     own = shares[rank]
@@ -66,47 +89,34 @@ def score(
         gallery.pids_N,
         query.camids_N[own],
         gallery.camids_N,
-        average_precision=config.evaluation.average_precision,
+        average_precision=settings.average_precision,
     )
     rows_R = [len(share) for share in shares]
-    whole = QueryScores(
+    return QueryScores(
         **{field.name: gather_rows(getattr(scores, field.name), rows_R) for field in dataclasses.fields(scores)}
     )
-    results = {"plain": summarise(whole)}
-    metrics = retrieval_metrics(results["plain"])
-    if config.evaluation.rerank:
-        labels = (query.pids_N, gallery.pids_N, query.camids_N, gallery.camids_N)
-        distances_QG = k_reciprocal_distances(query_QD, gallery_GD)
-        reranked = score_distances(distances_QG, *labels, average_precision=config.evaluation.average_precision)
-        results["re-ranked"] = summarise(reranked)
-        metrics |= retrieval_metrics(results["re-ranked"], prefix="eval/reranked")
-    if names := _common_attributes(model, dataset, classes):
-        people = torch.from_numpy(gallery.pids_N > 0)
-        columns = [list(dataset.attributes).index(name) for name in names]
-        predictions_NA = torch.stack([classes[name].cpu() for name in names], dim=1)
-        labels_NA = torch.from_numpy(gallery.attributes_NA[:, columns])
-        scored = attribute_metrics(
-            predictions_NA[people], labels_NA[people], names, protocol=dataset.attribute_protocol
-        )
-        metrics |= {f"eval/attributes/{name}": value for name, value in scored.items()}
-    if rank > 0 or not illustrated:
-        return Evaluation(metrics=metrics)
-    pictures = illustrate(
-        model, dataset, config, device, dtype, query_QD=query_QD, gallery_GD=gallery_GD, results=results
-    )
-    return Evaluation(metrics=metrics, pictures=pictures)
 
 
-def score_checkpoint(config: RunConfig, *, checkpoint: str, store: str, device: torch.device) -> Evaluation:
-    """`score` of the model in a checkpoint on a prepared dataset.
+def _attribute_scores(
+    classes: Mapping[str, Tensor], trained: Mapping[str, Attribute], dataset: Dataset
+) -> dict[str, float]:
+    """Of the predicted attributes that mean the same in a dataset, which need not be the one of the training.
 
-    Raises:
-        CheckpointError: it is damaged, of another architecture than `config.model`, or of the pose phase.
+    Args:
+        classes: predictions (N,) of the gallery by attribute.
+        trained: the attributes that the model was trained on.
     """
-    model, state = load_model(checkpoint, config.model, device)
-    if model.stage == "pose":
-        raise CheckpointError(f"{checkpoint} is of phase {state.phase}, which has no descriptor: take a later phase's")
-    return score(model, open_store(store, config.storage), config, device, resolve_precision(config, device))
+    known = dataset.attributes
+    names = [name for name in classes if name in known and known[name].classes == trained[name].classes]
+    if not names:
+        return {}
+    gallery = dataset.splits["gallery"]
+    people = torch.from_numpy(gallery.pids_N > 0)
+    columns = [list(known).index(name) for name in names]
+    predictions_NA = torch.stack([classes[name].cpu() for name in names], dim=1)
+    labels_NA = torch.from_numpy(gallery.attributes_NA[:, columns])
+    scored = attribute_metrics(predictions_NA[people], labels_NA[people], names, protocol=dataset.attribute_protocol)
+    return {f"eval/attributes/{name}": value for name, value in scored.items()}
 
 
 def score_mean_colour(dataset: Dataset, config: EvaluationConfig) -> dict[str, float]:
@@ -136,7 +146,7 @@ def retrieval_metrics(result: RetrievalResult, prefix: str = "eval") -> dict[str
 
 @torch.inference_mode()
 def describe(
-    model: FGSAM, dataset: Dataset, split: str, config: RunConfig, device: torch.device, dtype: torch.dtype
+    model: nn.Module, dataset: Dataset, split: str, config: RunConfig, device: torch.device, dtype: torch.dtype
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Descriptors (N, D) in fp32 and predicted classes (N,) by attribute of a split, each rank computing its share."""
     batches = ReIDBatches(dataset, split, config.data, device=device, channels_last=config.channels_last)
@@ -153,15 +163,6 @@ def describe(
         gather_rows(torch.cat(descriptors), rows_R),
         {name: gather_rows(torch.cat([batch[name] for batch in classes]), rows_R) for name in classes[0]},
     )
-
-
-def _common_attributes(model: FGSAM, dataset: Dataset, predicted: Iterable[str]) -> list[str]:
-    """Predicted attributes that mean the same in a dataset, which need not be the one the model was trained on."""
-    return [
-        name
-        for name in predicted
-        if name in dataset.attributes and dataset.attributes[name].classes == model.attributes[name].classes
-    ]
 
 
 def _shares(rows: int, world: int) -> list[NDArray[np.int64]]:

@@ -8,10 +8,10 @@ import torch
 from PIL import Image
 
 from reid.config import RunConfig
-from reid.config.schema import Stage
 from reid.data import open_dataset
 from reid.models import FGSAM
-from reid.training.scoring import score
+from reid.stages import STAGES, score
+from reid.training import Labels
 
 RANKING = {"cmc.png", "ranked.png"}
 
@@ -26,13 +26,15 @@ RANKING = {"cmc.png", "ranked.png"}
     ],
 )
 def test_every_stage_shows_its_ranking_and_the_final_one_its_parts(
-    config: RunConfig, stores: dict[str, Path], stage: Stage, pose: bool, expected: set[str]
+    config: RunConfig, stores: dict[str, Path], stage: str, pose: bool, expected: set[str]
 ) -> None:
     dataset = open_dataset(stores["reid"])
     config = config.model_copy(update={"model": config.model.model_copy(update={"pose": pose})})
     model = FGSAM(config.model, stage=stage, num_identities=12, attributes=dataset.attributes).eval()
     before = torch.get_rng_state()
-    evaluation = score(model, dataset, config, torch.device("cpu"), torch.bfloat16)
+    evaluation = STAGES[stage].evaluate(
+        model, dataset, config, torch.device("cpu"), torch.bfloat16, labels=Labels.of(dataset), illustrated=True
+    )
     assert evaluation.pictures.keys() == expected
     assert torch.equal(torch.get_rng_state(), before)
     for png in evaluation.pictures.values():
@@ -46,6 +48,6 @@ def test_scores_are_the_same_without_pictures(config: RunConfig, stores: dict[st
     dataset = open_dataset(stores["reid"])
     model = FGSAM(config.model, stage="baseline", num_identities=12, attributes=dataset.attributes).eval()
     arguments = (model, dataset, config, torch.device("cpu"), torch.float32)
-    plain = score(*arguments, illustrated=False)
+    plain = score(*arguments, labels=Labels.of(dataset), illustrated=False)
     assert not plain.pictures
-    assert plain.metrics == score(*arguments).metrics
+    assert plain.metrics == score(*arguments, labels=Labels.of(dataset), illustrated=True).metrics

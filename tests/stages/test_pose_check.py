@@ -16,7 +16,7 @@ from reid.evaluation import Evaluation
 from reid.evaluation.pose import judge_joints
 from reid.losses import pose_targets
 from reid.models import FGSAM, Output, PoseMaps
-from reid.training.pose_check import check_pose
+from reid.stages.pose_check import check_pose
 
 CPU = torch.device("cpu")
 

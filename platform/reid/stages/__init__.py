@@ -1,0 +1,30 @@
+"""The stage table: every form of every model, with its loss and how it is judged."""
+
+from reid.stages.retrieval import describe, retrieval_metrics, score, score_mean_colour
+from reid.stages.table import (
+    STAGES,
+    Trained,
+    check_phases,
+    find_stage,
+    inherited,
+    load_describer,
+    load_model,
+    score_checkpoint,
+    stage_of,
+)
+
+__all__ = [
+    "STAGES",
+    "Trained",
+    "check_phases",
+    "describe",
+    "find_stage",
+    "inherited",
+    "load_describer",
+    "load_model",
+    "retrieval_metrics",
+    "score",
+    "score_checkpoint",
+    "score_mean_colour",
+    "stage_of",
+]

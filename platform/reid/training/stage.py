@@ -1,0 +1,110 @@
+"""What a stage is: all that the loop, checkpoints, scoring, export and search have to know of a form of a model."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from reid.config import Attribute, RunConfig
+from reid.data import DataKind, Dataset
+from reid.evaluation import Evaluation
+from reid.losses import Ranks
+
+Terms = dict[str, Tensor]
+"""Weighted loss terms by name; their sum is the loss."""
+StageLoss = Callable[[Any, Any, RunConfig, Ranks], Terms]
+"""What a stage minimises, from the model's output and the batch, each of the stage's own type."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labels:
+    """What a model has classifiers for."""
+
+    num_identities: int
+    attributes: Mapping[str, Attribute]
+    """By name."""
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> "Labels":
+        """Those of a dataset's training split."""
+        return cls(num_identities=len(np.unique(dataset.splits["train"].pids_N)), attributes=dataset.attributes)
+
+
+class Build(Protocol):
+    """Makes a stage's model.
+
+    All initial weights are drawn from `config.seed`; the global random state stays as it was. `pretrained` = False
+    leaves out pre-trained weights that the settings name, for weights from a checkpoint.
+
+    Raises:
+        ValueError: settings, labels and pre-trained weights do not fit together.
+    """
+
+    def __call__(self, config: RunConfig, labels: Labels, *, pretrained: bool) -> nn.Module: ...
+
+
+class Evaluate(Protocol):
+    """Scores a model in evaluation mode, sharded over the ranks; metrics are equal on every rank.
+
+    `labels` are those that the model was trained on, and `illustrated` asks rank 0 for pictures.
+    """
+
+    def __call__(
+        self,
+        model: nn.Module,
+        dataset: Dataset,
+        config: RunConfig,
+        device: torch.device,
+        dtype: torch.dtype,
+        *,
+        labels: Labels,
+        illustrated: bool,
+    ) -> Evaluation: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One form of one model, and how it is trained and judged.
+
+    A model that describes images returns an object with `descriptor_BD`, unit vectors, and `attribute_logits`, logits
+    by attribute, which may be empty; `reid.models.Output` is one.
+    """
+
+    name: str
+    family: str
+    """The model it is a form of; its settings are `model` for FGSAM, else `models.<family>`."""
+    data: DataKind
+    build: Build
+    loss: StageLoss
+    evaluate: Evaluate
+    headline: tuple[str, str]
+    """The metric that stands for all others, and its short name, such as (`eval/mAP`, `mAP`)."""
+    inherits: tuple[str, ...] = ()
+    """Stages whose weights it starts from, where a phase of theirs was trained before."""
+    reads: tuple[str, ...] = ("",)
+    """Beginnings of the settings that make a difference to its training, beside those of its phase and of the data."""
+    pretrained: tuple[str, ...] = ()
+    """Modules of the model that bring pre-trained weights, unless a former phase left theirs."""
+    training_only: tuple[str, ...] = ()
+    """Modules of the model that a trained one does without; its forward in evaluation mode leaves them alone."""
+    describes: bool = True
+    """Whether its model has a descriptor to retrieve by."""
+    searched: tuple[str, ...] = ()
+    """Beginnings of the settings that no stage before it depends on, so that a sweep may search them; none = it cannot
+    be searched."""
+    check: Callable[[RunConfig, Labels], None] | None = None
+    """Raises what `build` raises for searched settings that do not fit, but in no time; none = `build` takes none."""
+    descriptor_dim: Callable[[RunConfig], int] | None = None
+    """Length of its descriptor where it follows from the settings: an objective of sweeps."""
+    layout: Callable[[RunConfig], str] | None = None
+    """Branches of its descriptor, for people to read."""
+
+
+def without_training_modules(model: nn.Module, stage: Stage) -> nn.Module:
+    """The model, which loses what only training needs."""
+    for name in stage.training_only:
+        setattr(model, name, None)
+    return model
