@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from reid.data import Attribute, load_manifest
+from reid.config import Attribute, load_manifest
 
 
 @dataclass(frozen=True)

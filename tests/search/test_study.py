@@ -10,9 +10,10 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from reid.config import ConfigError, RunConfig, load_config
+from reid.config import LAYOUTS, ConfigError, RunConfig, load_config
+from reid.search import Trial, Trials, open_study, start_values, with_layouts_of
 from reid.search.chosen import ChosenSpace
-from reid.search.study import Trial, Trials, open_study
+from reid.search.layouts import branch_layout
 from reid.training.checkpoint import EpochRecord
 
 EPOCHS = 9
@@ -70,6 +71,7 @@ def summary(trials: Trials) -> list[tuple[Any, ...]]:
     return [(t.number, t.state, t.epochs, t.params, t.values) for t in trials.all()]
 
 
+@pytest.mark.slow
 def test_the_same_seed_makes_the_same_suggestions(tmp_path: Path) -> None:
     found = []
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
@@ -82,6 +84,7 @@ def test_the_same_seed_makes_the_same_suggestions(tmp_path: Path) -> None:
     assert found[0][0][3] == found[2][0][3] == FIRST
 
 
+@pytest.mark.slow
 def test_random_trials_do_not_depend_on_what_the_others_reached(tmp_path: Path) -> None:
     found = []
     for name, score in (("good", learning), ("bad", lambda alpha, epoch: -learning(alpha, epoch))):
@@ -144,6 +147,7 @@ def test_epochs_that_are_reported_again_count_once(tmp_path: Path) -> None:
     assert [t.state for t in again.all()] == ["finished"]
 
 
+@pytest.mark.slow
 def test_halving_saves_half_of_the_epochs_and_loses_less_than_a_point(tmp_path: Path) -> None:
     best, epochs = {}, {}
     for early in ("true", "false"):
@@ -281,3 +285,44 @@ def test_the_study_is_optunas_own(tmp_path: Path) -> None:
     assert list(study.trials[0].intermediate_values) == list(range(1, EPOCHS + 1))
     with sqlite3.connect(tmp_path / "study.db") as database:
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_a_layout_that_is_added_breaks_no_sweep_under_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Optuna refuses a parameter whose choices change: the study keeps those that it began with."""
+    settings = load_config(preset="smoke", overrides=["search.trials=4", f"phases.final.epochs={EPOCHS}"])
+
+    def begun(address: str) -> Trials:
+        study = open_study(address, "x", ("mAP",))
+        own = with_layouts_of(study, settings)
+        first = {name: value for name, value in start_values(own).items() if name.startswith("layout")}
+        return Trials(study, ChosenSpace(name="x", draw=branch_layout), own, first=first)
+
+    address = f"sqlite:///{tmp_path}/study.db"
+    trials = begun(address)
+    for _ in range(2):
+        trial = trials.next()
+        assert trial is not None
+        trials.finish(trial.number, "the power went")
+    monkeypatch.setitem(LAYOUTS, "halves", LAYOUTS["three_parts"])
+    trials = begun(address)
+    while (trial := trials.next()) is not None:
+        trials.finish(trial.number, "the power went")
+    stored = list(open_study(address, "x", ("mAP",)).trials)
+    assert [trial.number for trial in stored] == [0, 1, 2, 3]
+    assert {"halves" in trial.distributions["layout"].choices for trial in stored} == {False}
+    fresh = begun(f"sqlite:///{tmp_path}/fresh.db").next()
+    assert fresh is not None
+    assert (
+        "halves"
+        in with_layouts_of(open_study(f"sqlite:///{tmp_path}/fresh.db", "x", ("mAP",)), settings).search.layouts
+    )
+
+
+def test_a_study_that_noted_no_layouts_keeps_those_of_its_trials(tmp_path: Path) -> None:
+    study = open_study(f"sqlite:///{tmp_path}/study.db", "x", ("mAP",))
+    study.ask().suggest_categorical("layout", ("three_parts", "six_parts"))
+    settings = load_config(preset="smoke")
+    assert with_layouts_of(study, settings).search.layouts == ("three_parts", "six_parts")
+    other = open_study(f"sqlite:///{tmp_path}/other.db", "x", ("mAP",))
+    other.ask().suggest_categorical("layout", ("wide", "narrow"))  # in a space of the user's own
+    assert with_layouts_of(other, settings).search.layouts == tuple(LAYOUTS)

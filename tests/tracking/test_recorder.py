@@ -22,7 +22,9 @@ def outbox(tmp_path: Path) -> Path:
 
 
 def recorder(uri: str, outbox: Path) -> Recorder:
-    return Recorder(uri=uri, experiment="reid", artifacts=str(outbox.parent / "artifacts"), outbox=outbox)
+    return Recorder(
+        uri=uri, experiment="reid", artifacts=str(outbox.parent / "artifacts"), outbox=outbox, storage="/data"
+    )
 
 
 def steps(client: MlflowClient, name: str) -> list[tuple[int, int]]:
@@ -117,7 +119,7 @@ def test_a_password_opens_the_server_and_is_recorded_nowhere(
     uri = server.uri.replace("//", "//someone:s3cret@")
     config = load_config(preset="smoke", overrides=[f"tracking.uri={uri}", "tracking.experiment=secrets"])
     assert config.tracking.uri == uri
-    runs = Recorder(uri=uri, experiment="secrets", artifacts=None, outbox=outbox)
+    runs = Recorder(uri=uri, experiment="secrets", artifacts=None, outbox=outbox, storage="/data")
     runs.put(replace(parent, params=flatten(config)))
     assert runs.kept() == []
     client = MlflowClient(tracking_uri=server.uri)
@@ -134,3 +136,22 @@ def test_no_password_is_shown(outbox: Path, parent: RunRecord, caplog: pytest.Lo
         runs.put(parent)
     assert "someone:***@127.0.0.1" in caplog.text
     assert "s3cret" not in caplog.text + runs.uri + "".join(path.read_text() for path in runs.kept())
+
+
+def test_what_was_kept_for_one_server_and_storage_is_sent_to_no_other(
+    database: str, client: MlflowClient, outbox: Path, parent: RunRecord
+) -> None:
+    def recorder_of(uri: str, storage: str, experiment: str = "reid") -> Recorder:
+        artifacts = str(outbox.parent / "artifacts")
+        return Recorder(uri=uri, experiment=experiment, artifacts=artifacts, outbox=outbox, storage=storage)
+
+    recorder_of("http://127.0.0.1:1", "/data").put(parent)
+    recorder_of(database, "/other").keep(replace(parent, key="other", name="other"))
+    recorder_of(database, "/data", "else").keep(replace(parent, key="else", name="else"))
+    here = recorder_of(database, "/data")
+    here.put(replace(parent, key="here", name="here"))
+    assert here.kept() == []
+    (experiment,) = [found for found in client.search_experiments() if found.name == "reid"]
+    assert [run.info.run_name for run in client.search_runs([experiment.experiment_id])] == ["here"]
+    for others in (recorder_of("http://127.0.0.1:1", "/data"), recorder_of(database, "/other")):
+        assert len(others.kept()) == 1

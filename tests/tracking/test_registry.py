@@ -12,7 +12,7 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
-from reid.models.export import CARD, PT2, Card, ExportError, example_images, load_pt2
+from reid.export.descriptor import CARD, PT2, Card, ExportError, example_images, load_pt2
 from reid.tracking import Recorder, RunRecord
 from reid.tracking.registry import MODEL_NAME
 
@@ -51,7 +51,9 @@ def runs(database: str, tmp_path: Path) -> Recorder:
 
 
 def recorder(uri: str, tmp_path: Path) -> Recorder:
-    return Recorder(uri=uri, experiment="reid", artifacts=str(tmp_path / "artifacts"), outbox=tmp_path / "outbox")
+    return Recorder(
+        uri=uri, experiment="reid", artifacts=str(tmp_path / "artifacts"), outbox=tmp_path / "outbox", storage="/data"
+    )
 
 
 def versions(client: MlflowClient) -> list[str]:

@@ -10,8 +10,8 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from pyarrow import fs
 
+from reid.storage import Place
 from reid.tracking import Measurement, RunRecord
-from reid.tracking import store as store_module
 from reid.tracking.store import RunStore
 
 REQUESTS = (
@@ -129,7 +129,7 @@ def test_what_lies_in_remote_storage_is_fetched_and_sent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     bucket = fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem())
-    monkeypatch.setattr(store_module, "open_place", lambda uri: (bucket, uri.removeprefix("bucket://")))
+    monkeypatch.setattr(Place, "resolve", lambda place: (bucket, place.removeprefix("bucket://")))
     remote = {"bucket://notes.md": "", "bucket://drawn": "pictures"}
     store = open_store()
     store.sync(parent)

@@ -16,7 +16,7 @@ from reid.search.labels import is_fraction, metric_label
 from reid.search.outcomes import Outcome, Outcomes
 
 WIDTH_IN, DPI = 10.0, 120  # 1,200 pixels
-FINISHED, STOPPED, FAILED, PAPER, BEST = "#0072B2", "#8c8c8c", "#D55E00", "#CC79A7", "#009E73"
+FINISHED, STOPPED, FAILED, PAPER_COLOUR, BEST = "#0072B2", "#8c8c8c", "#D55E00", "#CC79A7", "#009E73"
 """By Okabe and Ito, whose colours the colour-blind tell apart."""
 FINISHED_LABEL = "trained to the end"
 PAPER_LABEL = "the paper's values"
@@ -84,7 +84,7 @@ def mark_trials(axes: Axes, outcomes: Outcomes, places: Mapping[int, tuple[float
         ),
         PAPER_LABEL: (
             [trial for trial in trials if trial is outcomes.paper_trial],
-            {"color": PAPER, "s": 140, "marker": "D", "edgecolors": "black", "zorder": 4},
+            {"color": PAPER_COLOUR, "s": 140, "marker": "D", "edgecolors": "black", "zorder": 4},
         ),
         best_label(outcomes.ranked[0]): (
             [trial for trial in trials if trial is outcomes.ranked[0]],

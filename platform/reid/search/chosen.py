@@ -10,14 +10,14 @@ from typing import Any
 
 import optuna
 import torch
-from optuna.distributions import BaseDistribution, CategoricalDistribution
-from optuna.trial import FixedTrial
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from reid.config import ConfigError, RunConfig, with_settings
 from reid.data import Dataset
-from reid.models.alignment import LocallyReinforcedAlignment
+from reid.search.optuna_internals import StartTrial
 from reid.search.spaces import SPACES, Space, searched_phase, start_values
-from reid.training.loop import derive_seed, epoch_images
+from reid.stages import stage_of
+from reid.training import Labels, derive_seed, epoch_images
 
 DRAWS = 100
 """Random trials that a space is tried with, so that a condition which leads to an error is met."""
@@ -60,13 +60,14 @@ class ChosenSpace:
 
     def _require_searchable(self, settings: Mapping[str, Any], config: RunConfig) -> None:
         """Trials share all phases before theirs, so what those depend on cannot differ."""
-        prefixes = ("loss.", "model.layout", f"phases.{searched_phase(config)}.", "data.augmentation.")
+        phase = searched_phase(config)
+        prefixes = (*stage_of(config, phase).searched, f"phases.{phase}.", "data.augmentation.")
         known = config.model_dump()
         for path in settings:
             if path.split(".")[0] in known and not path.startswith(prefixes):
                 raise ConfigError(
                     f"search.space: {self.name}: {path} cannot be searched, since all trials share the phases before "
-                    f"{searched_phase(config)}; expected paths that begin with one of {', '.join(prefixes)}"
+                    f"{phase}; expected paths that begin with one of {', '.join(prefixes)}"
                 )
 
 
@@ -125,7 +126,7 @@ def check_space(space: ChosenSpace, config: RunConfig, dataset: Dataset) -> dict
 
 def _start(space: ChosenSpace, config: RunConfig) -> dict[str, Any]:
     known = start_values(config) | space.paper
-    trial = _StartTrial(known)
+    trial = StartTrial(known)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of values out of bounds, which are named below
         space.configure(trial, config)
@@ -138,22 +139,11 @@ def _start(space: ChosenSpace, config: RunConfig) -> dict[str, Any]:
     return dict(trial.params)
 
 
-class _StartTrial(FixedTrial):  # type: ignore[misc]  # Optuna is not followed
-    """Answers with the configuration's own values."""
-
-    def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
-        if name not in self._params:
-            raise ConfigError(
-                f"search.space: parameter '{name}' has no value for the first trial: name it by the dotted path of "
-                f"its setting, or give PAPER = {{'{name}': …}} in the space's file"
-            )
-        return super()._suggest(name, distribution)
-
-
 def _contains(distribution: BaseDistribution, value: Any) -> bool:
     if isinstance(distribution, CategoricalDistribution):
         return value in distribution.choices
-    return bool(isinstance(value, int | float) and distribution.low <= value <= distribution.high)
+    assert isinstance(distribution, IntDistribution | FloatDistribution)
+    return isinstance(value, int | float) and distribution.low <= value <= distribution.high
 
 
 def _drawn(space: ChosenSpace, config: RunConfig) -> Iterator[RunConfig]:
@@ -170,17 +160,15 @@ def _drawn(space: ChosenSpace, config: RunConfig) -> Iterator[RunConfig]:
 
 
 def _require_buildable(config: RunConfig, dataset: Dataset) -> None:
-    """Build the branches, narrow ones, and the batches of one epoch."""
-    with torch.device("meta"):
-        LocallyReinforcedAlignment(
-            config.model.resolved_layout(),
-            trunk_channels=1,
-            sketch_dim=None,
-            num_identities=1,
-            attributes=dataset.attributes,
-            seed=0,
-        )
-    epoch_images(config, searched_phase(config), dataset)
+    """Try what the searched settings may not fit: the stage's own check, or its model, and the batches of one epoch."""
+    phase, labels = searched_phase(config), Labels.of(dataset)
+    stage = stage_of(config, phase)
+    if stage.check is not None:
+        stage.check(config, labels)
+    else:
+        with torch.device("meta"):
+            stage.build(config, labels, pretrained=False)
+    epoch_images(config, phase, dataset)
 
 
 def _show(error: Exception, file: str | None) -> str:

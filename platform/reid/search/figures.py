@@ -80,7 +80,7 @@ def draw_history(outcomes: Outcomes) -> Figure:
         best_so_far = (np.fmax if outcomes.signs[index] > 0 else np.fmin).accumulate(values)
         axes.step(numbers, best_so_far, where="post", color=chart.BEST, label="best so far")
         if outcomes.paper_trial:
-            axes.axhline(outcomes.paper_trial.values[index], color=chart.PAPER, linestyle="--", zorder=1)
+            axes.axhline(outcomes.paper_trial.values[index], color=chart.PAPER_COLOUR, linestyle="--", zorder=1)
         chart.mark_trials(axes, outcomes, {t.number: (t.number, t.values[index]) for t in outcomes.trials})
         _mark_at_foot(axes, outcomes.failed, color=chart.FAILED, marker="x", label="failed")
     _draw_epochs(panels[-1], outcomes)
@@ -132,7 +132,7 @@ def _draw_one_sensitivity(axes: Axes, outcomes: Outcomes, path: str) -> None:
     chart.plain(axes)
     axes.set_xlabel(outcomes.names[path], fontsize=12)
     if path in outcomes.paper:
-        axes.axvline(outcomes.paper[path], color=chart.PAPER, linestyle="--", label=chart.PAPER_LABEL)
+        axes.axvline(outcomes.paper[path], color=chart.PAPER_COLOUR, linestyle="--", label=chart.PAPER_LABEL)
     compared = [trial for trial in outcomes.comparable if path in trial.params]
     chart.mark_trials(axes, outcomes, {trial.number: (trial.params[path], trial.values[0]) for trial in compared})
     stopped = [trial.params[path] for trial in outcomes.stopped if path in trial.params]

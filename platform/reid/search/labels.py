@@ -1,7 +1,6 @@
 """How parameters and objectives are written wherever a person reads them."""
 
 from collections.abc import Iterable
-from typing import Any
 
 SYMBOLS = {"loss.alpha": "α", "loss.beta": "β", "loss.gamma": "γ"}
 """The paper's names."""
@@ -40,7 +39,7 @@ def show_metric(metric: str, value: float) -> str:
     return f"{value:.1%}" if is_fraction(metric) else show_value(value)
 
 
-def show_value(value: Any) -> str:
+def show_value(value: object) -> str:
     """A number in three figures, above a thousand whole; anything else as it is."""
     if not isinstance(value, float):
         return str(value)

@@ -6,17 +6,17 @@ from typing import Any
 
 import optuna
 
-from reid.config import LAYOUTS, ConfigError, Layout, Part, RunConfig
-from reid.config.body import Region
-from reid.data.manifests import load_manifest
+from reid.config import LAYOUTS, ConfigError, Layout, Part, Region, RunConfig, load_manifest
 
 SIDES = ("right", "left")
 
 
-def branch_layout(trial: optuna.Trial, config: RunConfig) -> dict[str, Any]:
+def branch_layout(trial: optuna.trial.BaseTrial, config: RunConfig) -> dict[str, Any]:
     """A named layout whose parts are kept, dropped, split into right and left, or merged into the part before.
 
-    Every branch has a dimension; a part may go without attributes, and without triplet loss if attributes train it.
+    Every branch has a dimension; a part may go without attributes, and without triplet loss if attributes train it. The
+    named layouts are `search.layouts`, which a sweep under way takes from its study: a layout that is added meanwhile
+    is not searched, since the choices of a parameter must not change.
 
     Raises:
         ConfigError: `config` does not start from a named layout.
@@ -27,7 +27,7 @@ def branch_layout(trial: optuna.Trial, config: RunConfig) -> dict[str, Any]:
             f"model.layout: divides the body as none of {', '.join(LAYOUTS)} does, and the space branch_layout starts "
             "from one of them: choose one, or write a space of your own"
         )
-    base = trial.suggest_categorical("layout", tuple(LAYOUTS))
+    base = trial.suggest_categorical("layout", config.search.layouts or tuple(LAYOUTS))
     dims = _dims(config)
     source = Path(config.data.source) if config.data.source is not None else None
     unassigned = {attribute.region for attribute in load_manifest(config.data.name, source).attributes}

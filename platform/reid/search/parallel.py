@@ -115,7 +115,7 @@ def _draw_row(axes: Axes, outcomes: Outcomes, coordinates: Sequence[Coordinate])
         if trial is outcomes.ranked[0]:
             axes.plot(*line.T, color="black", linewidth=3, label=chart.best_label(trial))
         if trial is outcomes.paper_trial:
-            axes.plot(*line.T, color=chart.PAPER, linestyle="--", linewidth=2, zorder=3, label=chart.PAPER_LABEL)
+            axes.plot(*line.T, color=chart.PAPER_COLOUR, linestyle="--", linewidth=2, zorder=3, label=chart.PAPER_LABEL)
     axes.set_axis_off()
     axes.set_xlim(-0.1, len(coordinates) - 0.4)
     axes.set_ylim(NONE - 0.06, 1.14)

@@ -1,11 +1,13 @@
 """What a sweep tells of its trials: a child run each in MLflow, and a row in the terminal."""
 
+import dataclasses
 from collections.abc import Callable
+from types import TracebackType
+from typing import Self
 
 from reid.search.study import Trial
 from reid.search.view import LiveView, State, TrialRow
-from reid.tracking import Measurement, RunRecord
-from reid.tracking.record import Status
+from reid.tracking import Measurement, RunRecord, Status
 
 STATUS: dict[State, Status] = {
     "waiting": "RUNNING",
@@ -18,7 +20,7 @@ STATUS: dict[State, Status] = {
 
 
 class TrialReports:
-    """Observer of a sweep's trials.
+    """Observer of a sweep's trials; what is under way when its context ends was interrupted, and is recorded as failed.
 
     Args:
         parent: the sweep's own record.
@@ -30,6 +32,16 @@ class TrialReports:
     def __init__(self, parent: RunRecord, put: Callable[[RunRecord], None], view: LiveView, *, epochs: int) -> None:
         self._parent, self._put, self._view, self._epochs = parent, put, view, epochs
         self._rows: dict[int, TrialRow] = {}
+        self._under_way: dict[int, RunRecord] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for record in self._under_way.values():
+            self._put(dataclasses.replace(record, status="FAILED"))
 
     def show(self, trial: Trial) -> None:
         """Show a trial without recording it: it was recorded before."""
@@ -46,7 +58,12 @@ class TrialReports:
         self._view.update(list(self._rows.values()))
 
     def __call__(self, trial: Trial) -> None:
-        self._put(trial_record(self._parent, trial))
+        record = trial_record(self._parent, trial)
+        self._put(record)
+        if trial.state == "running":
+            self._under_way[trial.number] = record
+        else:
+            self._under_way.pop(trial.number, None)
         self.show(trial)
 
 
@@ -61,7 +78,7 @@ def trial_record(parent: RunRecord, trial: Trial) -> RunRecord:
         name=f"trial {trial.number}",
         status=STATUS[trial.state],
         parent=parent.key,
-        tags={"reid.trial": str(trial.number), "reid.state": trial.state, "reid.model": "fgsam"}
+        tags={"reid.trial": str(trial.number), "reid.state": trial.state, "reid.model": parent.tags["reid.model"]}
         | ({"reid.failure": trial.failure} if trial.failure else {}),
         params={name: str(value) for name, value in trial.params.items()},
         measurements=tuple(measurements),

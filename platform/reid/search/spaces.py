@@ -14,11 +14,11 @@ from reid.config import RunConfig
 from reid.search.layouts import branch_layout, layout_start
 
 Settings = dict[str, Any]
-Space = Callable[[optuna.Trial, RunConfig], Mapping[str, Any]]
+Space = Callable[[optuna.trial.BaseTrial, RunConfig], Mapping[str, Any]]
 """Draws the settings of a trial."""
 
 
-def focal_triplet(trial: optuna.Trial, config: RunConfig) -> Settings:
+def focal_triplet(trial: optuna.trial.BaseTrial, config: RunConfig) -> Settings:
     """The focal triplet loss (eq. 10), mining, and the weights of the total loss (eq. 11)."""
     settings: Settings = {
         "loss.triplet": trial.suggest_categorical("loss.triplet", ("focal", "plain")),
@@ -33,7 +33,7 @@ def focal_triplet(trial: optuna.Trial, config: RunConfig) -> Settings:
     return settings
 
 
-def optimizer(trial: optuna.Trial, config: RunConfig) -> Settings:
+def optimizer(trial: optuna.trial.BaseTrial, config: RunConfig) -> Settings:
     """How the searched phase is trained: learning rate and its schedule, P×K, label smoothing."""
     name = searched_phase(config)
     phase, path = config.phases[name], f"phases.{name}"
@@ -53,7 +53,7 @@ def optimizer(trial: optuna.Trial, config: RunConfig) -> Settings:
     return settings
 
 
-def joint(trial: optuna.Trial, config: RunConfig) -> Settings:
+def joint(trial: optuna.trial.BaseTrial, config: RunConfig) -> Settings:
     """Loss, layout and optimiser together."""
     return {**focal_triplet(trial, config), **branch_layout(trial, config), **optimizer(trial, config)}
 

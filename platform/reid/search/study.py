@@ -2,31 +2,25 @@
 
 import json
 import math
-import sqlite3
 import statistics
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 import optuna
-from optuna.exceptions import ExperimentalWarning, OptunaError
+from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
 
-from reid.config import ConfigError, RunConfig
-from reid.config.search import Objective
-from reid.config.secrets import without_passwords
+from reid.config import ConfigError, Objective, RunConfig
 from reid.search.chosen import ChosenSpace
+from reid.search.optuna_internals import take_up
 from reid.search.spaces import searched_phase
 from reid.search.view import State
-from reid.training.checkpoint import EpochRecord
-from reid.training.loop import derive_seed
+from reid.stages import stage_of
+from reid.training import EpochRecord, derive_seed
 
-DIRECTIONS: dict[Objective, str] = {"mAP": "maximize", "descriptor_dim": "minimize", "images_per_second": "maximize"}
 SCORE = "eval/mAP"
 """What trials report after every epoch."""
 
@@ -60,49 +54,20 @@ class Trial:
     """Seconds since 1970."""
 
 
-Observer = Callable[[Trial], None]
+TrialObserver = Callable[[Trial], None]
 """Told of every change of a trial; of its end before the study is, so nobody misses one that the study knows."""
 
 
-def open_study(address: str, name: str, objectives: Sequence[Objective]) -> optuna.Study:
-    """Open a study, or create it.
-
-    Args:
-        address: any SQLAlchemy address.
+def descriptor_dim(config: RunConfig) -> int:
+    """Length of the descriptor of the searched phase's model.
 
     Raises:
-        ConfigError: it cannot be opened or written.
+        ConfigError: its stage does not say.
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        url = make_url(address)
-        options = {"creator": partial(_connect_sqlite, url.database)} if url.get_backend_name() == "sqlite" else {}
-        study = optuna.create_study(
-            storage=optuna.storages.RDBStorage(address, engine_kwargs=options),
-            study_name=name,
-            directions=[DIRECTIONS[objective] for objective in objectives],
-            load_if_exists=True,
-        )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            study.set_metric_names(list(objectives))
-    except (SQLAlchemyError, OptunaError, ImportError, OSError, ValueError) as error:
-        reason = without_passwords((str(error).splitlines() or [repr(error)])[0])
-        raise ConfigError(
-            f"search.study: {without_passwords(address)} cannot be opened and written ({reason}); give the SQLAlchemy "
-            "address of a database of yours, such as sqlite:////data/study.db"
-        ) from error
-    return study
-
-
-def _connect_sqlite(file: str | None) -> sqlite3.Connection:
-    """A connection whose commits do not wait for the disk: what is committed survives any process, if not the node."""
-    if not file or file == ":memory:":
-        raise OSError("it would be gone with this process")
-    connection = sqlite3.connect(file, timeout=60, check_same_thread=False)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = NORMAL")
-    return connection
+    stage = stage_of(config, searched_phase(config))
+    if stage.descriptor_dim is None:
+        raise ConfigError(f"search.objectives: descriptor_dim is not known of stage {stage.name}: leave it out")
+    return stage.descriptor_dim(config)
 
 
 class Trials:
@@ -125,7 +90,7 @@ class Trials:
         config: RunConfig,
         *,
         first: dict[str, Any],
-        observe: Observer = lambda _: None,
+        observe: TrialObserver = lambda _: None,
     ) -> None:
         self._study, self._space, self._config, self._observe = study, space, config, observe
         search = config.search
@@ -144,6 +109,11 @@ class Trials:
     def left(self) -> int:
         """Trials that are still to be handed out."""
         return len(self._interrupted) + max(0, self._config.search.trials - self._begun())
+
+    @property
+    def under_way(self) -> int:
+        """Trials that were handed out and are not over."""
+        return len(self._running)
 
     def next(self) -> Trial | None:
         """The next trial to train; None when all were handed out."""
@@ -213,7 +183,7 @@ class Trials:
     def _resumed(self) -> tuple[optuna.Trial, frozenset[int]]:
         frozen = self._interrupted.pop(0)
         self._study.sampler = _sampler(self._config, frozen.number)
-        return optuna.Trial(self._study, frozen._trial_id), frozenset(frozen.intermediate_values)
+        return take_up(self._study, frozen), frozenset(frozen.intermediate_values)
 
     def _take_in(self, running: "_Running", record: EpochRecord) -> None:
         score = record.metrics.get(SCORE, math.nan)
@@ -233,14 +203,14 @@ class Trials:
             running.stopped = running.trial.should_prune() and running.status.number > 0
 
     def _values(self, config: RunConfig, history: Sequence[EpochRecord]) -> dict[str, float]:
-        measured = {
-            "mAP": history[-1].metrics[SCORE],
-            "descriptor_dim": float(config.model.resolved_layout().descriptor_dim),
-            "images_per_second": statistics.median(
+        measure = {
+            "mAP": lambda: history[-1].metrics[SCORE],
+            "descriptor_dim": lambda: float(descriptor_dim(config)),
+            "images_per_second": lambda: statistics.median(
                 record.metrics.get("train/images_per_second", 0.0) for record in history
             ),
         }
-        return {objective: measured[objective] for objective in config.search.objectives}
+        return {objective: measure[objective]() for objective in config.search.objectives}
 
     def _fail(self, running: "_Running", failure: str) -> None:
         running.trial.set_user_attr("epochs", running.status.epochs)

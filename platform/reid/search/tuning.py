@@ -1,26 +1,28 @@
 """The trials of a sweep on a Ray cluster: Optuna's study says what, Ray Tune says where."""
 
 import json
-import os
-import shutil
 import tempfile
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from ray import tune
+from ray.tune.execution.tune_controller import TuneController
+from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 from ray.util.state import list_actors
 from ray.util.state.exception import RayStateApiException
 
-from reid.config import ScalingConfig
+from reid.cluster import records_of, worker_resources
+from reid.config import ScalingConfig, environment
 from reid.search.study import Trials
-from reid.search.trainable import records_of
-from reid.training.cluster import worker_resources
 
 DRIVER_MEMORY = 256 * 2**20
 """What the driver of a trial of several workers asks for. Asking for a CPU, it could keep its own workers from
 starting; asking for nothing, Tune would give it one."""
+
+FINISHED = cast("dict[str, Any]", Searcher.FINISHED)
+"""A word, where Ray's own annotation of `suggest` has room for settings alone."""
 
 Trainable = Callable[[dict[str, Any]], None]
 
@@ -38,10 +40,12 @@ def run_trials(
     A process runs one trial after another, so that Python and torch start once. Where a trial's process dies it is
     started anew, up to `scaling.max_failures` times, and may go on from its own checkpoints.
 
-    Nothing of Tune's own state is kept: what must survive is in the study.
+    Nothing of Tune's own state is kept: what must survive is in the study. Tune ends as if all were well when it is
+    interrupted (Ctrl-C); we do not.
 
     Args:
-        trainable: given `number` and `settings` (JSON), it reports `records` (`as_result`) or `failure`.
+        trainable: given `number` and `settings` (JSON), it reports `records` (`as_result`), or `failure`, or `error`
+            before it raises.
         scaling: with `num_workers` = 0, of a trial that trains in its own process; else of the Ray Train run that it
             starts.
         at_once: trials under way at a time.
@@ -50,12 +54,11 @@ def run_trials(
     if not trials.left:
         return
     alone = scaling.num_workers == 0
-    resources = worker_resources(scaling) if alone else {"memory": DRIVER_MEMORY}
-    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
-    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # so that `verbose` = 0 silences it
+    resources: dict[str, float] = worker_resources(scaling) if alone else {"memory": DRIVER_MEMORY}
     verdicts = _Verdicts(trials)
-    scratch = tempfile.mkdtemp(prefix="reid-tune-")
-    try:
+    # the new output does not hear of `verbose` = 0
+    quiet = environment({"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "RAY_AIR_NEW_OUTPUT": "0"})
+    with quiet, tempfile.TemporaryDirectory(prefix="reid-tune-", ignore_cleanup_errors=True) as scratch:
         tune.Tuner(
             tune.with_resources(trainable, tune.PlacementGroupFactory([resources])),
             tune_config=tune.TuneConfig(
@@ -72,8 +75,8 @@ def run_trials(
                 verbose=0,
             ),
         ).fit()
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    if trials.under_way:
+        raise KeyboardInterrupt
 
 
 def require_dashboard() -> None:
@@ -102,7 +105,7 @@ class _OfTheStudy:
         return {}
 
 
-class _Verdicts(_OfTheStudy, FIFOScheduler):  # type: ignore[misc]  # Ray is untyped
+class _Verdicts(_OfTheStudy, FIFOScheduler):
     """Tells the study of every report, and Tune to stop the trials that the study prunes."""
 
     def __init__(self, trials: Trials) -> None:
@@ -110,17 +113,21 @@ class _Verdicts(_OfTheStudy, FIFOScheduler):  # type: ignore[misc]  # Ray is unt
         self.errors: dict[str, str] = {}
         """The last error of a trial's process, by Tune's name of the trial."""
 
-    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+    def on_trial_result(self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]) -> str:
         if "failure" in result:
             return str(TrialScheduler.STOP)
+        if "error" in result:
+            self.errors[trial.trial_id] = result["error"]
+            return str(TrialScheduler.CONTINUE)
         goes_on = self._trials.report(trial.config["number"], records_of(result))
         return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
 
-    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        self.errors[trial.trial_id] = str(trial.get_error()).strip().splitlines()[-1]
+    def on_trial_error(self, tune_controller: TuneController, trial: Trial) -> None:
+        lines = str(trial.get_error() or "its process died").strip().splitlines()
+        self.errors.setdefault(trial.trial_id, lines[-1])
 
 
-class _Suggestions(_OfTheStudy, Searcher):  # type: ignore[misc]  # Ray is untyped
+class _Suggestions(_OfTheStudy, Searcher):
     """Takes trials from the study to Tune, and tells the study of their ends."""
 
     def __init__(self, trials: Trials, verdicts: _Verdicts, discard: Callable[[int], None]) -> None:
@@ -128,10 +135,10 @@ class _Suggestions(_OfTheStudy, Searcher):  # type: ignore[misc]  # Ray is untyp
         self._verdicts, self._discard = verdicts, discard
         self._numbers: dict[str, int] = {}
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
         trial = self._trials.next()
         if trial is None:
-            return str(Searcher.FINISHED)
+            return FINISHED
         self._numbers[trial_id] = trial.number
         return {"number": trial.number, "settings": json.dumps(trial.settings)}
 

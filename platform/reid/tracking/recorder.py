@@ -1,8 +1,8 @@
 """Records runs without ever holding up training: what cannot be sent now is kept in a folder and sent later."""
 
+import hashlib
 import json
 import logging
-import os
 import time
 from pathlib import Path
 
@@ -11,7 +11,8 @@ from mlflow.exceptions import MlflowException
 from requests import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
-from reid.config.secrets import without_passwords
+from reid.config import without_passwords
+from reid.storage import write_whole
 from reid.tracking.record import RunRecord
 from reid.tracking.registry import MODEL_NAME, publish, require_alias
 from reid.tracking.store import RunStore
@@ -25,19 +26,22 @@ UNREACHABLE = (MlflowException, RequestException, SQLAlchemyError, OSError)
 class Recorder:
     """Writes run records to MLflow, one process at a time.
 
-    A record states the whole of its run, so the outbox holds one file per run that MLflow lacks something of.
+    A record states the whole of its run, so the outbox holds one file per run that MLflow lacks something of. What was
+    kept for one server, experiment and storage is never sent to another.
     A recorder can be sent to another process; it connects there anew.
 
     Args:
         uri, experiment, artifacts: see `RunStore`.
-        outbox: local folder for records that could not be sent.
+        outbox: local folder for records that could not be sent, of any server.
+        storage: root of the storage that the records speak of.
     """
 
-    def __init__(self, *, uri: str, experiment: str, artifacts: str | None, outbox: Path) -> None:
+    def __init__(self, *, uri: str, experiment: str, artifacts: str | None, outbox: Path, storage: str) -> None:
         self._uri = uri
         self.experiment = experiment
         self._artifacts = artifacts
-        self._outbox = outbox
+        addressee = json.dumps([self.uri, experiment, storage])
+        self._outbox = outbox / f"{experiment}-{hashlib.sha256(addressee.encode()).hexdigest()[:12]}"
         self._store: RunStore | None = None
         self._retry_at = 0.0
 
@@ -105,11 +109,8 @@ class Recorder:
     def keep(self, record: RunRecord) -> None:
         """Keep a record, to be sent with the next `send`."""
         self._outbox.mkdir(parents=True, exist_ok=True)
-        path = self._outbox / f"{record.key}.json"
-        partial = path.with_suffix(".partial")
         with self._writing():
-            partial.write_text(json.dumps(record.to_json()))
-            os.replace(partial, path)
+            write_whole(self._outbox / f"{record.key}.json", json.dumps(record.to_json()))
 
     def _warn(self, error: Exception, what: str, where: Path) -> None:
         reason = without_passwords((str(error).splitlines() or [repr(error)])[0])

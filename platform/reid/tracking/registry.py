@@ -1,11 +1,9 @@
 """Exported descriptors in MLflow's model registry: loaded by name, without this package and without unpickling."""
 
 import importlib.metadata
-import os
 import re
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import mlflow
@@ -16,7 +14,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
 
-from reid.models.export import PT2, Card, example_images, load_pt2, require_agreement
+from reid.config import environment
+from reid.export import PT2, Card, example_images, load_pt2, require_agreement
 from reid.tracking.store import KEY_TAG, fail_soon
 
 MODEL_NAME = "reid-descriptor"
@@ -39,7 +38,7 @@ def publish(
     What was registered before is found by its digest: publishing it again moves the alias alone.
 
     Args:
-        folder: an exported folder, see `reid.models.export`.
+        folder: an exported folder, see `reid.export.descriptor`.
         uri, experiment, artifacts: see `RunStore`.
         run_key: key of the run that trained it, if it is recorded there.
         name: of the registered model.
@@ -150,18 +149,7 @@ def _save(folder: Path, card: Card, model_id: str, path: str) -> None:
     )
 
 
-@contextmanager
-def _default_store(uri: str) -> Iterator[None]:
+def _default_store(uri: str) -> AbstractContextManager[None]:
     """MLflow resolves `models:/…` by its process-wide default alone; nothing that it loads is unpickled here."""
-    wanted = {"MLFLOW_TRACKING_URI": uri, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
     fail_soon()
-    before = {variable: os.environ.get(variable) for variable in wanted}
-    os.environ.update(wanted)
-    try:
-        yield
-    finally:
-        for variable, value in before.items():
-            if value is None:
-                del os.environ[variable]
-            else:
-                os.environ[variable] = value
+    return environment({"MLFLOW_TRACKING_URI": uri, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"})

@@ -2,20 +2,18 @@
 
 import json
 import logging
-import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import mlflow
-import pyarrow.fs
 from mlflow.entities import Dataset, InputTag, LoggedModel, Metric, Param, RunTag
 from mlflow.entities import DatasetInput as MlflowDatasetInput
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID
 
+from reid.config import set_until_exit
+from reid.storage import Place
 from reid.tracking.record import DatasetInput, RunRecord
-from reid.training.storage import open_place
 
 logger = logging.getLogger(__name__)
 
@@ -25,8 +23,7 @@ METRICS_AT_ONCE = 1000  # MLflow's limit for one request
 
 def fail_soon() -> None:
     """A server that is away must not hold up training: what it did not take is kept and sent later."""
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    set_until_exit({"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"})
 
 
 class RunStore:
@@ -61,7 +58,7 @@ class RunStore:
             tags=[RunTag(key, value) for key, value in record.tags.items() if run.data.tags.get(key) != value],
         )
         self._log_measurements(record, run_id, set(run.data.metrics), model)
-        if record.inputs and not run.inputs.dataset_inputs:
+        if record.inputs and not (run.inputs and run.inputs.dataset_inputs):
             self._client.log_inputs(run_id, datasets=[_dataset_input(dataset) for dataset in record.inputs])
         for place, folder in record.artifacts.items():
             with _on_this_node(place, record) as local:
@@ -148,20 +145,10 @@ def _on_this_node(place: str, record: RunRecord) -> Iterator[Path | None]:
 
     None, with a warning, for what was deleted while the record waited: it must not hold up the rest.
     """
-    filesystem, path = open_place(place)
-    kind = filesystem.get_file_info(path).type
-    if kind is pyarrow.fs.FileType.NotFound:
-        logger.warning("MLflow's run %s goes without %s, which is there no more", record.key, place)
-        yield None
-    elif isinstance(filesystem, pyarrow.fs.LocalFileSystem):
-        yield Path(path)
-    else:
-        with tempfile.TemporaryDirectory(prefix="reid-artifact-") as folder:
-            copy = Path(folder) / PurePosixPath(path).name
-            if kind is pyarrow.fs.FileType.Directory:
-                copy.mkdir()
-            pyarrow.fs.copy_files(path, str(copy), source_filesystem=filesystem)
-            yield copy
+    with Place(place).on_this_node() as local:
+        if local is None:
+            logger.warning("MLflow's run %s goes without %s, which is there no more", record.key, place)
+        yield local
 
 
 def _dataset_input(dataset: DatasetInput) -> MlflowDatasetInput:

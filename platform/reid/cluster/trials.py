@@ -10,13 +10,17 @@ import torch
 from ray import tune
 from ray.tune.integration.ray_train import TuneReportCallback
 
+from reid.cluster.runner import PhaseFailedError, fit
 from reid.config import RunConfig, with_settings
-from reid.data.held_out import HoldOut
-from reid.training.checkpoint import EpochRecord, PhaseState, load_state
-from reid.training.loop import PhaseJob
-from reid.training.runner import PhaseFailedError, fit
+from reid.data import HoldOut
+from reid.stages import stage_of
+from reid.storage import Place
+from reid.training import EpochRecord, PhaseJob, PhaseState, load_state
 
 Result = TypeVar("Result")
+
+NO_CONTEXT: Any = None
+"""Of the Train run, which the callback does not look at."""
 
 FAILURES = (PhaseFailedError, MemoryError, torch.OutOfMemoryError)
 """What another attempt would only meet again."""
@@ -33,33 +37,38 @@ class TrialJob:
     start_from: tuple[str, ...]
     """Last checkpoints of the phases before, read by every trial and never copied."""
     hold_out: HoldOut
-    folder: str
+    folder: Place
     """Where trials keep their own checkpoints, each in a folder of its own."""
 
-    def folder_of(self, number: int) -> str:
-        return f"{self.folder}/{number:05d}"
+    def folder_of(self, number: int) -> Place:
+        return self.folder / f"{number:05d}"
 
 
 def train_trial(config: dict[str, Any], job: TrialJob) -> None:
     """Train a trial to its end, going on from its own last checkpoint if any, and report every epoch."""
+    settings = with_settings(job.config, json.loads(config["settings"]))
     phase_job = PhaseJob(
-        config=with_settings(job.config, json.loads(config["settings"])),
+        config=settings,
         phase=job.phase,
+        stage=stage_of(settings, job.phase),
         store=job.store,
         start_from=job.start_from,
         hold_out=job.hold_out,
         scoring="plain",
     )
     in_process = job.config.scaling.num_workers == 0
-    folder = job.folder_of(config["number"])
+    place = job.folder_of(config["number"]) / job.phase
     try:
         if in_process:
-            checkpoint = fit(phase_job, folder=folder, observe=ReportHere())
+            checkpoint = fit(phase_job, place=place, observe=ReportHere())
         else:
-            checkpoint = drive(fit, phase_job, folder=folder, observe=ReportFromController())
+            checkpoint = drive(fit, phase_job, place=place, observe=ReportFromController())
     except FAILURES as error:
         tune.report({"failure": str(error) or repr(error)})
         return
+    except Exception as error:  # Tune does not say of what a trial died that may not be started anew
+        tune.report({"error": f"{type(error).__name__}: {error}"})
+        raise
     tune.report(as_result(load_state(checkpoint).history))  # also for a trial that had finished before
 
 
@@ -90,11 +99,11 @@ class ReportFromController:
     """Observer in the controller of the trial's own Ray Train run."""
 
     def __init__(self) -> None:
-        self._forward = TuneReportCallback()
+        self._forward = TuneReportCallback()  # type: ignore[no-untyped-call]
         self._reported = 0
 
     def __call__(self, state: PhaseState) -> None:
-        self._forward.after_report(None, [as_result(state.history[self._reported :])], None)
+        self._forward.after_report(NO_CONTEXT, [as_result(state.history[self._reported :])], None)
         self._reported = state.epoch
 
 

@@ -1,0 +1,38 @@
+"""The Ray cluster: joining it, what it can place, and phases, trials, evaluations and tasks on it."""
+
+from reid.cluster.background import Started, fit_here, run_in_order, start_fit
+from reid.cluster.connection import connect
+from reid.cluster.placement import (
+    PlacementError,
+    concurrent_runs,
+    require_placeable,
+    uses_gpu,
+    worker_resources,
+)
+from reid.cluster.runner import EpochObserver, PhaseFailedError, Stopped, evaluate, fit
+from reid.cluster.tasks import map_on_cluster, map_on_workers
+from reid.cluster.trials import TrialJob, as_result, records_of, train_trial
+
+__all__ = [
+    "EpochObserver",
+    "PhaseFailedError",
+    "PlacementError",
+    "Started",
+    "Stopped",
+    "TrialJob",
+    "as_result",
+    "concurrent_runs",
+    "connect",
+    "evaluate",
+    "fit",
+    "fit_here",
+    "map_on_cluster",
+    "map_on_workers",
+    "records_of",
+    "require_placeable",
+    "run_in_order",
+    "start_fit",
+    "train_trial",
+    "uses_gpu",
+    "worker_resources",
+]

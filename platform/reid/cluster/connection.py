@@ -1,0 +1,42 @@
+"""Joining the Ray cluster."""
+
+import logging
+import os
+import secrets
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import ray
+
+import reid
+from reid.cluster.ray_internals import last_started_address
+from reid.config import load_extensions, set_until_exit
+
+
+def connect(extensions: Sequence[str] = ()) -> None:
+    """Join the cluster that `RAY_ADDRESS` names or `ray start` started here last, else start one for this process.
+
+    The package's own source travels along: workers run the code that was submitted, whatever version is installed. So
+    do extensions, which load where a configuration that names them arrives.
+
+    Raises:
+        ConnectionError: nothing answers at `RAY_ADDRESS`.
+    """
+    if ray.is_initialized():
+        return
+    modules: list[object] = [str(Path(reid.__file__).parent), *load_extensions(extensions)]
+    start = partial(ray.init, runtime_env={"py_modules": modules}, logging_level=logging.ERROR)
+    if "RAY_ADDRESS" in os.environ:
+        start()
+        return
+    if (address := last_started_address()) is not None:
+        try:
+            start(address=address)
+            return
+        except ConnectionError:
+            print(f"the cluster last started here, {address}, does not answer: starting one for this job", flush=True)
+    # A token for this cluster alone: Ray would leave one in the home directory that other users can read, and that
+    # changes how clusters started later behave. And nobody takes this node away.
+    set_until_exit({"RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"})
+    start(address="local")

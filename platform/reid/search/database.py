@@ -1,0 +1,77 @@
+"""The database of an Optuna study: opened or created, and what it notes of its sweep."""
+
+import sqlite3
+import warnings
+from collections.abc import Sequence
+from functools import partial
+from typing import Literal
+
+import optuna
+from optuna.distributions import CategoricalDistribution
+from optuna.exceptions import ExperimentalWarning, OptunaError
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from reid.config import LAYOUTS, ConfigError, Objective, RunConfig, with_settings, without_passwords
+
+DIRECTIONS: dict[Objective, Literal["maximize", "minimize"]] = {
+    "mAP": "maximize",
+    "descriptor_dim": "minimize",
+    "images_per_second": "maximize",
+}
+LAYOUTS_ATTRIBUTE = "layouts"
+
+
+def open_study(address: str, name: str, objectives: Sequence[Objective]) -> optuna.Study:
+    """Open a study, or create it.
+
+    Args:
+        address: any SQLAlchemy address.
+
+    Raises:
+        ConfigError: it cannot be opened or written.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        url = make_url(address)
+        options = {"creator": partial(_connect_sqlite, url.database)} if url.get_backend_name() == "sqlite" else {}
+        study = optuna.create_study(
+            storage=optuna.storages.RDBStorage(address, engine_kwargs=options),
+            study_name=name,
+            directions=[DIRECTIONS[objective] for objective in objectives],
+            load_if_exists=True,
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            study.set_metric_names(list(objectives))
+    except (SQLAlchemyError, OptunaError, ImportError, OSError, ValueError) as error:
+        reason = without_passwords((str(error).splitlines() or [repr(error)])[0])
+        raise ConfigError(
+            f"search.study: {without_passwords(address)} cannot be opened and written ({reason}); give the SQLAlchemy "
+            "address of a database of yours, such as sqlite:////data/study.db"
+        ) from error
+    return study
+
+
+def with_layouts_of(study: optuna.Study, config: RunConfig) -> RunConfig:
+    """The configuration with `search.layouts` as they were when the study began, which notes them now if it begins.
+
+    Of a study of reid 0.1.0, which noted none, they are what its trials chose from.
+    """
+    drawn = [trial.distributions["layout"] for trial in study.get_trials() if "layout" in trial.distributions]
+    chosen = drawn[0].choices if drawn and isinstance(drawn[0], CategoricalDistribution) else ()
+    chosen = chosen if set(chosen) <= LAYOUTS.keys() else ()  # a space of the user's own may mean something else
+    noted = study.user_attrs.get(LAYOUTS_ATTRIBUTE) or chosen or config.search.layouts or tuple(LAYOUTS)
+    if LAYOUTS_ATTRIBUTE not in study.user_attrs:
+        study.set_user_attr(LAYOUTS_ATTRIBUTE, list(noted))
+    return with_settings(config, {"search.layouts": list(noted)})
+
+
+def _connect_sqlite(file: str | None) -> sqlite3.Connection:
+    """A connection whose commits do not wait for the disk: what is committed survives any process, if not the node."""
+    if not file or file == ":memory:":
+        raise OSError("it would be gone with this process")
+    connection = sqlite3.connect(file, timeout=60, check_same_thread=False)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    return connection

@@ -1,0 +1,83 @@
+"""A phase in this process: what an exception in the middle leaves, and that going on changes no bit."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from reid.cluster.runner import PhaseFailedError, fit
+from reid.config import RunConfig
+from reid.stages import STAGES
+from reid.storage import Place
+from reid.training import loop
+from reid.training.checkpoint import PhaseState
+from reid.training.loop import PhaseJob
+
+EPOCHS = 3
+
+
+@pytest.fixture
+def job(config: RunConfig, stores: dict[str, Path]) -> PhaseJob:
+    phase = config.phases["baseline"].model_copy(update={"epochs": EPOCHS, "batch_size": 36})
+    return PhaseJob(
+        config=config.model_copy(update={"phases": {"baseline": phase}}),
+        phase="baseline",
+        stage=STAGES["baseline"],
+        store=str(stores["reid"]),
+        start_from=(),
+    )
+
+
+@pytest.mark.slow
+def test_going_on_after_an_exception_changes_no_bit(
+    job: PhaseJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole: list[PhaseState] = []
+    expected = Path(fit(job, place=Place(tmp_path / "whole" / "baseline"), observe=whole.append))
+    train_step = loop.train_step
+
+    def failing(*args: Any, place: str, **kwargs: Any) -> Any:
+        if place == "phase baseline, epoch 2, step 2":
+            raise RuntimeError("the power went")
+        return train_step(*args, place=place, **kwargs)
+
+    parts: list[PhaseState] = []
+    with monkeypatch.context() as broken:
+        broken.setattr(loop, "train_step", failing)
+        with pytest.raises(RuntimeError, match="the power went"):
+            fit(job, place=Place(tmp_path / "parts" / "baseline"), observe=parts.append)
+    assert [state.epoch for state in parts] == [1]
+    found = Path(fit(job, place=Place(tmp_path / "parts" / "baseline"), observe=parts.append))
+    assert [state.epoch for state in parts] == [state.epoch for state in whole] == [1, 2, 3]
+    assert found.name == expected.name == "epoch_0003"
+    assert [folder.name for folder in found.parent.iterdir()] == ["epoch_0003"]
+    for name in ("model.safetensors", "optimizer.safetensors"):
+        assert (found / name).read_bytes() == (expected / name).read_bytes()
+    assert parts[-1].history[0] == parts[0].history[0]
+    assert [{file.name for file in (place / "pictures").iterdir()} for place in (found, expected)] == [
+        {"cmc.png", "ranked.png"}
+    ] * 2
+
+
+def test_a_finished_phase_is_not_trained_again(job: PhaseJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = fit(job, place=Place(tmp_path / "baseline"), observe=lambda _: None)
+    monkeypatch.setattr(loop, "train_step", None)
+    assert fit(job, place=Place(tmp_path / "baseline"), observe=lambda _: pytest.fail("nothing happened")) == first
+
+
+def test_a_non_finite_loss_stops_the_phase_and_keeps_what_was_finished(job: PhaseJob, tmp_path: Path) -> None:
+    baseline, calls = job.stage.loss, iter(range(100))
+
+    def diverging(*args: Any) -> dict[str, torch.Tensor]:
+        terms = baseline(*args)
+        return {"identity": terms["identity"], "extra": terms["identity"] * (1.0 if next(calls) < 3 else torch.inf)}
+
+    job = replace(job, stage=replace(job.stage, loss=diverging))
+    with pytest.raises(
+        PhaseFailedError,
+        match=r"baseline stopped: .*phase baseline, epoch 2, step 2: identity = \d.*, extra = inf; lower",
+    ):
+        fit(job, place=Place(tmp_path / "baseline"), observe=lambda _: None)
+    assert [folder.name for folder in (tmp_path / "baseline").iterdir()] == ["epoch_0001"]
