@@ -6,7 +6,7 @@ import pytest
 
 from reid.config import LAYOUTS, ConfigError, RunConfig, load_config
 from reid.jobs import command
-from reid.jobs.pipeline import main
+from reid.jobs.full_pipeline import main
 
 
 def test_the_datasets_manifest_names_the_layout_where_the_settings_leave_it_open() -> None:
@@ -39,6 +39,6 @@ def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_same_settings_come_from_a_preset_and_from_a_whole_tree() -> None:
     config = load_config(preset="smoke", overrides=["seed=3"])
-    assert load_config(base=config.model_dump(mode="json")) == config
+    assert load_config(base=lambda: config.model_dump(mode="json")) == config
     with pytest.raises(ConfigError, match="lss"):
-        load_config(base=config.model_dump(mode="json"), overrides=["lss.gamma=1"])
+        load_config(base=lambda: config.model_dump(mode="json"), overrides=["lss.gamma=1"])

@@ -8,9 +8,10 @@ import torch
 from mlflow import MlflowClient
 
 from reid.config import load_config
+from reid.experiments.export import descriptor_of
+from reid.export.descriptor import CARD, ONNX, PT2, Card, example_images, load_onnx, load_pt2
 from reid.jobs import export
-from reid.models.export import CARD, ONNX, PT2, Card, example_images, load_onnx, load_pt2
-from reid.training.checkpoint import load_model
+from reid.stages import load_model
 
 SIZE = (64, 32)
 Save = Callable[..., Path]
@@ -30,6 +31,7 @@ def refused(argv: list[str]) -> str:
     return caught.value.code
 
 
+@pytest.mark.slow
 def test_a_checkpoint_becomes_files_and_a_version(
     save_untrained: Save, storage: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -37,14 +39,15 @@ def test_a_checkpoint_becomes_files_and_a_version(
     export.main(["--checkpoint", str(checkpoint), "--alias", "current"])
     folder = storage / "exports" / "walk-1.intermediate"
     assert {file.name for file in folder.iterdir()} == {PT2, ONNX, CARD}
-    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+    assert [path.name for path in folder.parent.glob("[!.]*")] == [folder.name]
     card = Card.read(folder)
     assert (card.phase, card.dataset, card.checkpoint, card.mAP) == ("intermediate", "embedded", str(checkpoint), 0.25)
     assert card.layout == "head+upper+lower"
-    model, _ = load_model(str(checkpoint), load_config(preset="smoke").model, torch.device("cpu"))
+    config = load_config(preset="smoke")
+    trained = load_model(str(checkpoint), config, torch.device("cpu"))
     images_BCHW = example_images(3, SIZE)
     with torch.no_grad():
-        expected_BD = export.Descriptor(model, SIZE)(images_BCHW)
+        expected_BD = descriptor_of(trained, config)(images_BCHW)
     assert card.dim == expected_BD.shape[1]
     torch.testing.assert_close(load_pt2(folder / PT2)(images_BCHW), expected_BD, rtol=0, atol=1e-5)
     torch.testing.assert_close(load_onnx(folder / ONNX)(images_BCHW), expected_BD, rtol=0, atol=1e-5)
@@ -65,7 +68,7 @@ def test_a_checkpoint_becomes_files_and_a_version(
 
 def test_what_cannot_be_exported(save_untrained: Save, storage: Path, tmp_path: Path) -> None:
     pose, baseline = save_untrained("pose"), str(save_untrained("baseline"))
-    assert f"{pose} is of phase pose, which has no descriptor: take a later phase's" in refused(
+    assert f"{pose} is of stage pose, which has no descriptor: take another phase's" in refused(
         ["--checkpoint", str(pose)]
     )
     assert "is no checkpoint: it has no phase.json" in refused(["--checkpoint", f"{tmp_path}/nowhere"])
@@ -81,8 +84,8 @@ def test_what_cannot_be_exported(save_untrained: Save, storage: Path, tmp_path: 
     assert not (storage / "mlflow.db").exists()
 
 
-def test_the_run_of_a_checkpoint_is_read_from_its_place() -> None:
-    assert export.run_of("/data/runs/fgsam-1a2b/final/epoch_0006", "final") == "fgsam-1a2b.final"
-    assert export.run_of("s3://bucket/runs/fgsam-1a2b/final/epoch_0006", "final") == "fgsam-1a2b.final"
-    assert export.run_of("/data/best", "final") is None
-    assert export.run_of("best", "final") is None
+@pytest.mark.slow
+def test_a_checkpoint_that_states_no_run_is_exported_under_its_own_name(save_untrained: Save, storage: Path) -> None:
+    checkpoint = save_untrained("baseline", run=None)
+    export.main(["--checkpoint", str(checkpoint), "--set", "name=mine"])
+    assert (storage / "exports" / "mine.baseline" / CARD).is_file()

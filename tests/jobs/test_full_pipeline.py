@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 PHASES = ("pose", "baseline", "intermediate", "final")
-EPOCHS = {"pose": 1, "baseline": 6, "intermediate": 1, "final": 6}
+EPOCHS = {"pose": 1, "baseline": 4, "intermediate": 1, "final": 4}
 SCORES = ("rank1", "rank5", "rank10", "mAP", "mINP")
 RANKING = {"cmc.png", "ranked.png"}
 PICTURES = {
@@ -136,7 +136,7 @@ def test_mlflow_holds_one_parent_with_a_child_for_each_phase(uninterrupted: Fini
     for run in (parent, *children.values()):
         assert run.info.status == "FINISHED"
         assert run.data.params["loss.alpha"] == "0.5"
-        assert run.data.params["phases.final.epochs"] == "6"
+        assert run.data.params["phases.final.epochs"] == "4"
     assert {item.dataset.name for item in parent.inputs.dataset_inputs} == {"embedded", "coco"}
     for phase, run in children.items():
         (item,) = run.inputs.dataset_inputs

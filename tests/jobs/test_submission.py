@@ -33,7 +33,7 @@ def newer(tmp_path: Path) -> Path:
         shutil.copytree(ROOT / folder, tmp_path / "newer" / folder, ignore=shutil.ignore_patterns("__pycache__"))
     package = tmp_path / "newer" / "platform" / "reid"
     for file, old, new in (
-        ("jobs/results.py", 'title="query against gallery"', 'title="submitted to the driver"'),
+        ("experiments/results.py", 'title="query against gallery"', 'title="submitted to the driver"'),
         ("training/loop.py", '"train/total"', '"train/submitted_to_the_worker"] = metrics["train/total"'),
     ):
         source = (package / file).read_text()

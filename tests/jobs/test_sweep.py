@@ -216,7 +216,10 @@ class TestSweep:
         (["search.space=everything"], "search.space: invalid space 'everything', expected one of focal_triplet"),
         (["search.objectives=[speed]"], "search.objectives"),
         (["search.objectives=[descriptor_dim]"], "search.objectives: must be mAP, then any of descriptor_dim"),
-        (["phases.final=null"], "phases: a sweep searches the last phase, and intermediate is of stage intermediate"),
+        (
+            ["phases.final=null"],
+            "phases: a sweep searches the last phase, and intermediate is of stage intermediate,",
+        ),
         (["search.held_out=1.5"], "search.held_out: must be less than 1"),
         (["search.trials=0"], "search.trials: must be greater than or equal to 1"),
     ],

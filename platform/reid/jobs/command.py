@@ -4,18 +4,19 @@ import argparse
 import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from reid.config import PRESETS, ConfigError, RunConfig, load_config
-from reid.config.schema import DATASET_LAYOUT
-from reid.data import load_manifest
-from reid.training.cluster import PlacementError
-from reid.training.runner import PhaseFailedError
+from reid.cluster import PhaseFailedError, PlacementError
+from reid.config import PRESETS, RunConfig, load_config
+from reid.storage import Place
+from reid.training import load_state
 
 DEFAULT_PRESET = "demo"
 JOB_ERRORS = (ValueError, PlacementError, PhaseFailedError, ConnectionError)
 """What a user can remedy: one clear line instead of a traceback."""
+CHECKPOINT_HELP = "a phase's checkpoint: a folder or a pyarrow.fs URI"
+OF_ANOTHER_PLACE = {"storage", "tracking", "scaling", "extensions"}
+"""Settings of where a checkpoint was trained and recorded, and of what ran there: none that its user asked for."""
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -48,24 +49,21 @@ def run(
     for chatty in ("alembic", "mlflow", "ray"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
-        tree = base() if base is not None and arguments.preset is None else None
-        preset = arguments.preset or DEFAULT_PRESET
-        config = load_config(preset=preset, base=tree, file=arguments.config, overrides=arguments.overrides)
-        job(_with_dataset_layout(config))
+        config = load_config(
+            preset=arguments.preset or DEFAULT_PRESET,
+            base=base if arguments.preset is None else None,
+            file=arguments.config,
+            overrides=arguments.overrides,
+        )
+        job(config)
     except JOB_ERRORS as error:
         sys.exit(f"error: {error}")
 
 
-def _with_dataset_layout(config: RunConfig) -> RunConfig:
-    """The configuration with `model.layout` = `dataset` replaced by the layout that the dataset's manifest names."""
-    if config.model.layout != DATASET_LAYOUT:
-        return config
-    source = None if config.data.source is None else Path(config.data.source)
-    layout = load_manifest(config.data.name, source).layout
-    if layout is None:
-        raise ConfigError(f"model.layout: the manifest of {config.data.name} names none; choose one")
-    return config.model_copy(update={"model": config.model.model_copy(update={"layout": layout})})
-
-
 def parse(description: str, argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser(description).parse_args(argv)
+
+
+def settings_of(checkpoint: Place) -> Mapping[str, Any]:
+    """A checkpoint's settings but those of where it was trained and recorded."""
+    return load_state(checkpoint).config.model_dump(mode="json", exclude=OF_ANOTHER_PLACE)

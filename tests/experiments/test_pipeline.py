@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from reid.config import load_config
-from reid.jobs import pipeline
-from reid.jobs.export import Published
+from reid.experiments import run_pipeline
+from reid.tracking import Recorder
 from reid.training import loop
 
 CONFIG = load_config(
@@ -20,24 +20,25 @@ CONFIG = load_config(
 )
 
 
+@pytest.mark.slow
 def test_a_model_that_was_not_registered_is_by_the_same_command(storage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = CONFIG.model_copy(update={"storage": str(storage)})
-    published: list[str] = []
+    published: list[Path] = []
 
-    def publish(config: Any, checkpoint: str, **_: Any) -> Published:
-        published.append(checkpoint)
+    def publish(recorder: Recorder, folder: Path, **_: Any) -> str:
+        published.append(folder)
         if len(published) == 1:
             raise RuntimeError("the power went")
-        return Published(place="there", card=None, version="1")  # type: ignore[arg-type]
+        return "1"
 
     def trains_again(*_: Any, **__: Any) -> Any:
         raise AssertionError("a finished phase was trained again")
 
-    monkeypatch.setattr(pipeline, "publish_checkpoint", publish)
+    monkeypatch.setattr(Recorder, "publish", publish)
     with pytest.raises(RuntimeError, match="the power went"):
-        pipeline.run_pipeline(config)
+        run_pipeline(config)
     monkeypatch.setattr(loop, "train_step", trains_again)
-    scores = pipeline.run_pipeline(config)
+    scores = run_pipeline(config)
     assert len(published) == 2
     assert len(set(published)) == 1
     (result,) = storage.glob("runs/*/result.json")

@@ -14,8 +14,8 @@ from PIL import Image
 
 from reid.data import map_in_process, open_dataset, prepare
 from reid.data.descriptors import DescriptorTable
-from reid.data.embedded import SIZES, render_market1501
-from reid.jobs import extraction
+from reid.embedded import SIZES, render_market1501
+from reid.jobs.extract import main
 
 Save = Callable[..., Path]
 
@@ -45,7 +45,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def extract(*arguments: object) -> None:
-    extraction.main([*map(str, arguments), "--set", "scaling.num_workers=0", "--set", "precision=fp32"])
+    main([*map(str, arguments), "--set", "scaling.num_workers=0", "--set", "precision=fp32"])
 
 
 def refused(*arguments: object) -> str:
@@ -140,7 +140,7 @@ def test_what_a_user_can_get_wrong(
     (tmp_path / "file").touch()
     pose = save_untrained("pose")
     for arguments, complaint in {
-        ("--checkpoint", pose, *rest): "is of phase pose, which has no descriptor: take a later phase's",
+        ("--checkpoint", pose, *rest): "is of stage pose, which has no descriptor: take another phase's",
         ("--checkpoint", tmp_path / "nowhere", *rest): "is no checkpoint: it has no phase.json",
         ("--checkpoint", checkpoint, *rest, "--set", "model.trunk=resnet34"): "is of another architecture",
         ("--checkpoint", checkpoint, *rest, "--top", 0): "--top is 0: ask for at least 1",
@@ -182,7 +182,7 @@ def test_arguments_that_do_not_go_together(
     arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit, match="2"):
-        extraction.main(arguments)
+        main(arguments)
     assert complaint in capsys.readouterr().err
 
 

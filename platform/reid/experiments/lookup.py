@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,14 +11,22 @@ from rich.table import Table
 from torch import Tensor
 
 from reid.config import RunConfig
-from reid.data import DataError
-from reid.data.descriptors import DescriptorTable, image_place
-from reid.data.pixels import UnreadableImageError, load, resized
-from reid.evaluation.contact_sheet import Found, contact_sheet
-from reid.evaluation.nearest import nearest
-from reid.models.export import Descriptor
-from reid.training.extraction import Extractor, load_describer
-from reid.training.storage import open_store
+from reid.data import (
+    DataError,
+    DescriptorTable,
+    RowLabels,
+    UnreadableImageError,
+    image_place,
+    load_image,
+    open_store,
+    resized,
+)
+from reid.evaluation import nearest
+from reid.experiments.describing import Extractor
+from reid.experiments.export import descriptor_of
+from reid.pictures import Found, contact_sheet
+from reid.stages import load_describer
+from reid.storage import write_whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +76,7 @@ def look_up(config: RunConfig, wanted: Lookup) -> Path:
     sheet = wanted.sheet or table.path.with_name(f"{table.path.stem}-{Path(wanted.query).stem}.png")
     title = f"The {len(items)} of {len(table):,} images that are nearest to {Path(wanted.query).name}"
     try:
-        sheet.write_bytes(contact_sheet(query_HW3, title, pid, items))
+        write_whole(sheet, contact_sheet(query_HW3, title, pid, items))
     except OSError as error:
         raise DataError(f"{sheet} cannot be written ({error}): choose another --sheet") from error
     print(f"sheet: {sheet}")
@@ -89,7 +96,7 @@ class _Pictures:
         if self._store is None:
             file = image_place(Path(self._images), label["name"])
             return self.of_file(str(file), "not there any more: say with --images where the table's images lie now")
-        split = self._store.splits.get(label["split"])
+        split = self._store.splits.get(label["split"] or "")
         place = self._table.place_in_split(row)
         if split is None or place >= len(split) or split.names[place] != label["name"]:
             raise DataError(f"{self._images} is another store than the one that {self._table.path} was written from")
@@ -99,7 +106,7 @@ class _Pictures:
         if not Path(file).is_file():
             raise DataError(f"the image {file} is {complaint}")
         try:
-            return np.asarray(resized(load(Path(file)), self._size))
+            return np.asarray(resized(load_image(Path(file)), self._size))
         except UnreadableImageError as error:
             raise DataError(f"{error}: choose another image") from error
 
@@ -107,8 +114,7 @@ class _Pictures:
 def _describe(config: RunConfig, table: DescriptorTable, image_HW3: NDArray[np.uint8]) -> Tensor:
     """The descriptor of an image by the table's model."""
     origin, device = table.origin, torch.device("cpu")
-    model, _ = load_describer(origin.checkpoint, config, device)
-    if Descriptor(model, (origin.height, origin.width)).digest() != origin.digest:
+    if descriptor_of(load_describer(origin.checkpoint, config, device), config).digest() != origin.digest:
         raise DataError(
             f"{origin.checkpoint} holds another model than the one that {table.path} was written with: write it anew"
         )
@@ -116,7 +122,7 @@ def _describe(config: RunConfig, table: DescriptorTable, image_HW3: NDArray[np.u
     return extractor.describe(torch.from_numpy(np.array(image_HW3))[None])[0]
 
 
-def _show(query: str, labels: list[dict[str, Any]], distances: list[float]) -> None:
+def _show(query: str, labels: list[RowLabels], distances: list[float]) -> None:
     shown = Table("", "distance", "name", "split", "pid", "camid", title=f"nearest to {query}")
     for rank, (label, distance) in enumerate(zip(labels, distances, strict=True), start=1):
         texts = ("" if label[key] is None else str(label[key]) for key in ("name", "split", "pid", "camid"))

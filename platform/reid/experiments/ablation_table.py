@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table
 
-from reid.search.ablation import FULL, PAPER, ROWS, Plan
+from reid.experiments.ablation_plan import FULL, PUBLISHED, ROWS, AblationPlan
 
 METRICS = {"rank1": "rank-1", "mAP": "mAP"}
 
@@ -24,7 +24,7 @@ class AblationTable:
     """The paper's rank-1 and mAP in per cent by slug; empty where it has none for the dataset."""
 
     @classmethod
-    def of(cls, plan: Plan, dataset: str, metrics: Mapping[str, Mapping[str, float]]) -> "AblationTable":
+    def of(cls, plan: AblationPlan, dataset: str, metrics: Mapping[str, Mapping[str, float]]) -> "AblationTable":
         """Args: metrics by the names of finished trainings."""
         return cls(
             scores={
@@ -36,7 +36,7 @@ class AblationTable:
                 for slug, last in plan.last.items()
             },
             images=plan.images,
-            paper=PAPER.get(dataset, {}),
+            paper=PUBLISHED.get(dataset, {}),
         )
 
     def means(self) -> dict[str, dict[str, float]]:

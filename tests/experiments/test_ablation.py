@@ -1,6 +1,7 @@
 """A whole ablation in this process: stopped in the middle, given again, and what it leaves."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +9,18 @@ import pytest
 from mlflow import MlflowClient
 
 from reid.config import RunConfig, load_config
-from reid.jobs.ablation import run_ablation
-from reid.search.ablation import ROWS
+from reid.experiments import run_ablation
+from reid.experiments.ablation_plan import ROWS
+from reid.stages import STAGES
 from reid.tracking import Recorder, RunRecord
 from reid.training import loop
 
 TRAININGS = 12
 SETTINGS = ("data.height=32", "data.width=16", "scaling.num_workers=0", "precision=fp32", "ablation.seeds=1")
 EPOCHS = tuple(f"phases.{phase}.epochs=1" for phase in ("pose", "baseline", "intermediate", "final"))
+
+
+pytestmark = pytest.mark.slow
 
 
 def config(*overrides: str) -> RunConfig:
@@ -73,18 +78,16 @@ def test_stopped_and_given_again(storage: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_training_that_stops_leaves_the_others(storage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from reid.losses import OBJECTIVES
+    final = STAGES["final"].loss
 
-    final = OBJECTIVES["final"]
-
-    def diverging(output: Any, batch: Any, settings: Any, ranks: Any) -> Any:
-        terms = final(output, batch, settings, ranks)
-        factor = float("inf") if settings.mining == "batch_hard" else 1.0
+    def diverging(output: Any, batch: Any, config: RunConfig, ranks: Any) -> Any:
+        terms = final(output, batch, config, ranks)
+        factor = float("inf") if config.loss.mining == "batch_hard" else 1.0
         return {name: factor * term for name, term in terms.items()}
 
-    monkeypatch.setitem(OBJECTIVES, "final", diverging)
+    monkeypatch.setitem(STAGES, "final", replace(STAGES["final"], loss=diverging))
     with pytest.raises(
-        RuntimeError, match=r"not complete, 1 trainings stopped:\n  seed0-final-batch-hard: .*not finite"
+        RuntimeError, match=r"not complete: 1 trainings stopped:\n  seed0-final-batch-hard: .*not finite"
     ):
         run_ablation(config())
     (table,) = storage.glob("runs/*/ablation.md")

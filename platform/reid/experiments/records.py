@@ -1,24 +1,23 @@
-"""What a pipeline tells MLflow of itself and of its phases."""
+"""What an experiment tells MLflow of itself and of its trainings."""
 
 import dataclasses
+import os
 
 from reid.config import RunConfig, flatten
 from reid.data import Dataset
+from reid.stages import find_stage, stage_of
+from reid.storage import Storage
 from reid.tracking import DatasetInput, Measurement, Recorder, RunRecord
-from reid.training.checkpoint import PICTURES, PhaseState, pictures_in
-from reid.training.storage import Storage
-
-HEADLINES = {"eval/mAP": "mAP", "eval/pck": "PCK"}
-"""Metrics that the line of an epoch shows."""
+from reid.training import PICTURES, PhaseState, pictures_in
 
 
-def recorder(config: RunConfig, storage: Storage, default_uri: str | None) -> Recorder:
+def open_recorder(config: RunConfig, storage: Storage) -> Recorder:
     """The recorder for the tracking server that was named, else for the database under the storage.
 
     Raises:
         ValueError: the storage is remote and no server was named.
     """
-    uri = config.tracking.uri or default_uri
+    uri = config.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI")
     if uri is None and not storage.is_local:
         raise ValueError(
             f"tracking.uri: is needed, since no database file can lie at {storage.root}; set it or MLFLOW_TRACKING_URI "
@@ -28,7 +27,8 @@ def recorder(config: RunConfig, storage: Storage, default_uri: str | None) -> Re
         uri=uri or f"sqlite:///{storage.place('mlflow.db')}",
         experiment=config.tracking.experiment,
         artifacts=None if uri and uri.startswith("http") else storage.place("mlartifacts"),
-        outbox=storage.scratch / "outbox" / config.tracking.experiment,
+        outbox=storage.scratch / "outbox",
+        storage=storage.root,
     )
 
 
@@ -43,26 +43,15 @@ def dataset_input(dataset: Dataset, place: str) -> DatasetInput:
 
 
 def parent_record(key: str, kind: str, config: RunConfig, inputs: tuple[DatasetInput, ...]) -> RunRecord:
+    """Of a whole experiment."""
+    families = dict.fromkeys(stage_of(config, phase).family for phase in config.phases)
     return RunRecord(
         key=key,
         name=key,
         status="RUNNING",
-        tags={"reid.kind": kind, "reid.model": "fgsam"},
+        tags={"reid.kind": kind, "reid.model": ", ".join(families)},
         params=flatten(config),
         inputs=inputs,
-    )
-
-
-def phase_record(parent: RunRecord, phase: str, config: RunConfig, inputs: tuple[DatasetInput, ...]) -> RunRecord:
-    return RunRecord(
-        key=f"{parent.key}.{phase}",
-        name=phase,
-        status="RUNNING",
-        parent=parent.key,
-        tags={"reid.phase": phase, "reid.model": "fgsam"},
-        params=flatten(config),
-        inputs=inputs,
-        model=phase,
     )
 
 
@@ -73,7 +62,7 @@ def with_history(record: RunRecord, state: PhaseState) -> RunRecord:
 
 
 def finished_record(record: RunRecord, state: PhaseState, checkpoint: str) -> RunRecord:
-    """The record of a phase that has ended well, with its last checkpoint and the pictures in it."""
+    """The record of a training that has ended well, with its last checkpoint and the pictures in it."""
     return dataclasses.replace(
         with_history(record, state), status="FINISHED", checkpoint=checkpoint, artifacts=pictures_of(checkpoint)
     )
@@ -95,9 +84,10 @@ class EpochRecorder:
     def __call__(self, state: PhaseState) -> None:
         self.recorder.put(with_history(self.record, state))
         metrics = state.history[-1].metrics
-        scores = "".join(f", {name} {metrics[key]:.1%}" for key, name in HEADLINES.items() if key in metrics)
+        metric, name = find_stage(state.stage).headline
+        score = f", {name} {metrics[metric]:.1%}" if metric in metrics else ""
         print(
             f"{self.record.name}: epoch {state.epoch}/{state.config.phases[state.phase].epochs}, "
-            f"loss {metrics['train/total']:.3f}, {metrics['train/images_per_second']:.0f} images/s{scores}",
+            f"loss {metrics['train/total']:.3f}, {metrics['train/images_per_second']:.0f} images/s{score}",
             flush=True,
         )

@@ -2,12 +2,12 @@ import statistics
 
 import pytest
 
-from reid.jobs.ablation_table import AblationTable
-from reid.search.ablation import PAPER, ROWS, Plan
+from reid.experiments.ablation_plan import PUBLISHED, ROWS, AblationPlan
+from reid.experiments.ablation_table import AblationTable
 
 SEEDS = (3, 4)
 LAST = {row.slug: {seed: f"seed{seed}-{row.slug}" for seed in SEEDS} for row in ROWS}
-PLAN = Plan(trainings=(), last=LAST, images=dict.fromkeys(LAST, 25_600))
+PLAN = AblationPlan(trainings=(), last=LAST, images=dict.fromkeys(LAST, 25_600))
 
 
 def score(number: int, seed: int) -> dict[str, float]:
@@ -37,7 +37,7 @@ def test_the_papers_figures_stand_beside(dataset: str) -> None:
     table = lines(AblationTable.of(PLAN, dataset, METRICS))
     assert table[""][-2:] == ["paper's rank-1", "paper's mAP"]
     for row in ROWS:
-        figures = PAPER[dataset].get(row.slug)
+        figures = PUBLISHED[dataset].get(row.slug)
         assert table[row.name][-2:] == ([f"{value} %" for value in figures] if figures else ["–", "–"])
 
 

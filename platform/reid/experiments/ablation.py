@@ -1,0 +1,61 @@
+"""Trains every row of the ablation over several seeds, many at once, and tables them."""
+
+import time
+
+from reid.cluster import PhaseFailedError, concurrent_runs
+from reid.config import RunConfig
+from reid.data import REID
+from reid.experiments import results
+from reid.experiments.ablation_plan import AblationPlan, plan_ablation, scaling_of
+from reid.experiments.ablation_table import AblationTable
+from reid.experiments.experiment import Experiment, TrainingsStoppedError, Workspace
+from reid.experiments.runs import Exclude
+from reid.tracking import Measurement
+
+
+def run_ablation(config: RunConfig) -> AblationTable:
+    """Train what is not finished yet of every row and seed, and table the scores.
+
+    The same configuration goes on where an earlier process stopped.
+
+    Raises:
+        ValueError: settings, data or cluster do not permit the run; nothing was trained.
+        PhaseFailedError: a training stopped; all that do not build on it were finished.
+    """
+    scaling = scaling_of(config)
+    workspace = Workspace.open(config, [scaling])
+    plan = plan_ablation(config, workspace.datasets)
+    workspace.require_trainable(plan.trainings)
+    digests = list(dict.fromkeys(workspace.dataset_of(training.stage).digest for training in plan.trainings))
+    without: Exclude = {"search": True, "ablation": {"workers"}}
+    with workspace.claim("ablation", without=without, digests=digests) as experiment:
+        print(
+            f"run {experiment.run.key}: {len(plan.trainings)} trainings; finished: {len(experiment.finished)}",
+            flush=True,
+        )
+        at_once = concurrent_runs(scaling) if scaling.num_workers else 1
+        incomplete = None
+        try:
+            experiment.train(plan.trainings, at_once=at_once)
+        except TrainingsStoppedError as error:
+            incomplete = PhaseFailedError(f"the table is not complete: {error}")
+        table = _table(experiment, plan)
+        results.show_places(
+            {"run": experiment.run.folder, "data": workspace.stores[REID.name]}, workspace.recorder, experiment.record
+        )
+        if incomplete is not None:
+            raise incomplete
+        experiment.run.finish(table.means())
+        return table
+
+
+def _table(experiment: Experiment, plan: AblationPlan) -> AblationTable:
+    """Print the table, and record it with every score by seed."""
+    metrics = {name: experiment.metrics(name) for name in experiment.finished}
+    table = AblationTable.of(plan, experiment.workspace.config.data.name, metrics)
+    file = experiment.run.scratch / "ablation.md"
+    file.write_text(table.markdown())
+    scores = [Measurement(step=seed, time=time.time(), metrics=found) for seed, found in table.by_seed().items()]
+    experiment.finish(scores, {str(file): ""})
+    table.show()
+    return table

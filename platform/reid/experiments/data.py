@@ -1,0 +1,185 @@
+"""Makes the Arrow stores that a run trains on: renders the embedded benchmark if need be, prepares, verifies."""
+
+import os
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from reid.cluster import connect, map_on_cluster
+from reid.config import DataConfig, RunConfig, load_manifest
+from reid.data import (
+    MANIFEST,
+    POSE,
+    REID,
+    DataError,
+    DataKind,
+    Dataset,
+    MapTasks,
+    map_in_process,
+    map_in_processes,
+    open_dataset,
+    plan_digest,
+    prepare,
+)
+from reid.embedded import SIZES, render_coco, render_market1501
+from reid.stages import check_phases, stage_of
+from reid.storage import Place, Storage
+
+EMBEDDED = "embedded"
+POSE_DATASETS = {"crops": "coco", "whole": "coco_whole"}
+"""Manifests by `data.pose_images`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where data of one kind come from in their original format."""
+
+    manifest: Callable[[DataConfig], str]
+    """Name of the dataset."""
+    folder: Callable[[DataConfig], str | None]
+    """Where the user has it; not used by `embedded`."""
+    missing: str
+    """What to say where there is none."""
+    rendered: str
+    """Its folder in the embedded benchmark."""
+    render: Callable[..., None]
+
+
+SOURCES = {
+    REID.name: Source(
+        manifest=lambda data: data.name,
+        folder=lambda data: data.source,
+        missing="data.source: is missing; set it to the folder where {name} was unpacked",
+        rendered="market1501",
+        render=render_market1501,
+    ),
+    POSE.name: Source(
+        manifest=lambda data: POSE_DATASETS[data.pose_images],
+        folder=lambda data: data.pose_source,
+        missing="data.pose_source: is missing; set it to a COCO folder with annotations/ and train2017/ for the pose "
+        "phase",
+        rendered="coco",
+        render=render_coco,
+    ),
+}
+"""By the name of the kind of data."""
+
+Stores = dict[str, Place]
+"""Arrow stores by the name of the kind of data."""
+
+
+def prepare_all(config: RunConfig) -> Stores:
+    """Prepare everything that the configured phases read."""
+    check_phases(config)
+    storage = Storage(config.storage)
+    storage.require_writable()
+    if config.scaling.num_workers:
+        connect(config.extensions)
+    return prepare_data(config, storage, kinds_of(config))
+
+
+def kinds_of(config: RunConfig) -> tuple[DataKind, ...]:
+    """The kinds of data that the configured phases read, person images first."""
+    kinds = {stage_of(config, phase).data.name: stage_of(config, phase).data for phase in config.phases}
+    return tuple(sorted(kinds.values(), key=lambda kind: list(SOURCES).index(kind.name)))
+
+
+def prepare_data(
+    config: RunConfig, storage: Storage, kinds: Collection[DataKind], splits: Collection[str] | None = None
+) -> Stores:
+    """Prepare data of the given kinds; what was prepared before is opened and verified.
+
+    Args:
+        splits: of the person images, if prepared before, open these alone; none = all.
+
+    Raises:
+        DataError: a source is missing or wrong.
+    """
+    map_tasks = _map_tasks(config, storage)
+    sources = {kind.name: _source(SOURCES[kind.name], config.data, storage, map_tasks) for kind in kinds}
+    return {
+        name: _store(name, config, storage, source, map_tasks, splits if name == REID.name else None)
+        for name, source in sources.items()
+    }
+
+
+def _source(source: Source, data: DataConfig, storage: Storage, map_tasks: MapTasks) -> Path:
+    """Folder of a dataset in its original format; rendered where `data.name` is `embedded`."""
+    if data.name != EMBEDDED:
+        folder = source.folder(data)
+        if folder is None:
+            raise DataError(source.missing.format(name=data.name))
+        return Path(folder)
+    if data.source is not None or data.pose_source is not None:
+        raise DataError("data.source: the embedded benchmark has none; set data.name to your dataset, as in market1501")
+    place = storage.scratch / "sources" / f"embedded-{data.size}-{data.seed}" / source.rendered
+    if not place.exists():
+        print(f"rendering {place}", flush=True)
+        with suppress(FileExistsError):  # another job has rendered it meanwhile
+            source.render(place, size=SIZES[data.size], seed=data.seed, map_tasks=map_tasks)
+    return place
+
+
+def _store(
+    kind: str,
+    config: RunConfig,
+    storage: Storage,
+    source: Path,
+    map_tasks: MapTasks,
+    splits: Collection[str] | None,
+) -> Place:
+    data = config.data
+    name = SOURCES[kind].manifest(data)
+    plan = plan_digest(name, source, height=data.height, width=data.width, encoding=data.encoding)
+    folder = f"{load_manifest(name, source).name}-{plan[:12]}"
+    local = storage.scratch / "stores" / folder
+    with _progress_bar(f"preparing {local}") as progress:
+        prepare(
+            name,
+            source,
+            local,
+            height=data.height,
+            width=data.width,
+            encoding=data.encoding,
+            map_tasks=map_tasks,
+            progress=progress,
+            splits=splits,
+        )
+    dataset = open_dataset(local, splits=splits)
+    print(f"prepared {_counts(dataset)} in {local}", flush=True)
+    if storage.is_local:
+        return Place(local)
+    remote = storage.place("stores", folder)
+    if not (remote / MANIFEST).exists():
+        _upload(local, remote)
+    return remote
+
+
+def _upload(local: Path, remote: Place) -> None:
+    """Copy a store; its manifest comes last, so a folder that has one is whole."""
+    for shard in sorted(local.glob("*.arrow")):
+        (remote / shard.name).upload(shard)
+    (remote / MANIFEST).write((local / MANIFEST).read_bytes())
+
+
+def _map_tasks(config: RunConfig, storage: Storage) -> MapTasks:
+    if config.scaling.num_workers == 0:
+        return map_in_process
+    if not storage.is_local:  # files are written on this node, then copied to the storage
+        return map_in_processes(os.cpu_count() or 1)
+    return map_on_cluster
+
+
+def _counts(dataset: Dataset) -> str:
+    return ", ".join(f"{len(split):,} {name}" for name, split in dataset.splits.items())
+
+
+@contextmanager
+def _progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, transient=True) as bar:
+        task = bar.add_task(title)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,0 +1,58 @@
+"""Scores one checkpoint on the configured dataset."""
+
+import dataclasses
+import os
+import time
+
+from reid.cluster import evaluate
+from reid.config import RunConfig
+from reid.data import REID, open_store
+from reid.experiments import results
+from reid.experiments.data import prepare_data
+from reid.experiments.experiment import join_cluster
+from reid.experiments.records import dataset_input, open_recorder, parent_record
+from reid.stages import find_stage, score_mean_colour
+from reid.storage import Place, Storage
+from reid.tracking import Measurement
+from reid.training import PICTURES, load_state, save_pictures
+
+
+def run_evaluation(config: RunConfig, *, checkpoint: Place) -> dict[str, float]:
+    """Score a checkpoint on query and gallery of the configured dataset.
+
+    Raises:
+        ValueError: settings, data, cluster or checkpoint do not permit it.
+        PhaseFailedError: the checkpoint does not fit the model's settings.
+    """
+    storage = Storage(config.storage)
+    storage.require_writable()
+    recorder = open_recorder(config, storage)
+    state = load_state(checkpoint)
+    join_cluster(config, [config.scaling])
+    store = prepare_data(config, storage, [REID])[REID.name]
+    dataset = open_store(store, config.storage)
+    key = f"{config.name}-evaluation-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+    record = parent_record(key, "evaluation", config, (dataset_input(dataset, store),))
+    tags = {"reid.checkpoint": checkpoint, "reid.phase": state.phase, "reid.model": find_stage(state.stage).family}
+    record = dataclasses.replace(record, tags=record.tags | tags)
+    recorder.put(record)
+    try:
+        place = storage.place("runs", key, "score")
+        evaluation = evaluate(config, checkpoint=checkpoint, store=store, place=place)
+    except BaseException:
+        recorder.put(dataclasses.replace(record, status="FAILED"))
+        raise
+    folder = storage.scratch / "runs" / key
+    save_pictures(folder, evaluation.pictures)
+    metrics = evaluation.metrics
+    measured = (Measurement(step=0, time=time.time(), metrics=metrics),)
+    pictures = {str(folder / PICTURES): PICTURES}
+    recorder.put(dataclasses.replace(record, status="FINISHED", measurements=measured, artifacts=pictures))
+    floor = score_mean_colour(dataset, config.evaluation)
+    results.show({results.MEAN_COLOUR: results.of(floor), state.phase: results.of(metrics)})
+    for name, value in metrics.items():
+        if name.startswith("eval/attributes/"):
+            print(f"{name.removeprefix('eval/')}: {value:.1%}")
+    places = {"data": store, "checkpoint": checkpoint, "pictures": str(folder / PICTURES)}
+    results.show_places(places, recorder, record)
+    return metrics

@@ -1,0 +1,284 @@
+"""The one orchestration: everything that pipelines, sweeps and ablations have in common.
+
+An experiment is a list of named trainings, each with what it comes after, that share storage, records, cluster and
+data. What was finished is never trained again.
+"""
+
+import dataclasses
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Self
+
+from reid.cluster import (
+    PhaseFailedError,
+    Started,
+    Stopped,
+    connect,
+    fit_here,
+    require_placeable,
+    run_in_order,
+    start_fit,
+)
+from reid.config import RunConfig, ScalingConfig, flatten
+from reid.data import REID, Dataset, HoldOut, hold_out, open_store
+from reid.experiments.data import Stores, kinds_of, prepare_data
+from reid.experiments.export import Published, publish_checkpoint
+from reid.experiments.records import EpochRecorder, dataset_input, finished_record, open_recorder, parent_record
+from reid.experiments.runs import Exclude, Run, claim_run
+from reid.stages import check_phases, stage_of
+from reid.storage import Place, Storage
+from reid.tracking import Measurement, Recorder, RunRecord
+from reid.training import PhaseJob, Scoring, Stage, load_state, require_trainable
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Training:
+    """One phase, trained under a name of its own."""
+
+    name: str
+    config: RunConfig
+    """Its own phase is as it will be trained; the others are not trained under this configuration."""
+    phase: str
+    after: tuple[str, ...] = ()
+    """Names of the trainings whose weights it starts from, oldest first."""
+    hold_out: HoldOut | None = None
+    """See `PhaseJob`; so too `scoring`."""
+    scoring: Scoring = "illustrated"
+    keeps_model: bool = True
+    """Whether MLflow gets its checkpoint."""
+    folders: tuple[str, ...] | None = None
+    """Its place in the run's folder; none = its name, then its phase."""
+
+    @property
+    def stage(self) -> Stage:
+        return stage_of(self.config, self.phase)
+
+
+class TrainingsStoppedError(PhaseFailedError):
+    """Some trainings stopped, and all that do not build on them were finished."""
+
+    def __init__(self, reasons: Mapping[str, str]) -> None:
+        lines = "\n".join(f"  {name}: {reason}" for name, reason in reasons.items())
+        super().__init__(f"{len(reasons)} trainings stopped:\n{lines}")
+        self.reasons = dict(reasons)
+
+
+def join_cluster(config: RunConfig, scalings: Sequence[ScalingConfig]) -> None:
+    """Join the cluster, unless `num_workers` is 0 everywhere, and see that it can place what is asked of it.
+
+    Raises:
+        PlacementError: it cannot.
+    """
+    if any(scaling.num_workers for scaling in scalings):
+        connect(config.extensions)
+    for scaling in scalings:
+        require_placeable(scaling)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Workspace:
+    """Storage, records, cluster and data, ready for trainings."""
+
+    config: RunConfig
+    storage: Storage
+    recorder: Recorder
+    stores: Stores
+    datasets: dict[str, Dataset]
+    """By kind of data."""
+
+    @classmethod
+    def open(
+        cls,
+        config: RunConfig,
+        scalings: Sequence[ScalingConfig],
+        *,
+        splits: Collection[str] | None = None,
+        held_out: HoldOut | None = None,
+    ) -> Self:
+        """Check the settings, join the cluster and prepare the data.
+
+        Args:
+            scalings: what must be placeable; with `num_workers` = 0 everywhere no cluster is joined.
+            splits: of the person images, open these alone; none = all.
+            held_out: see the person images as if these identities were query and gallery.
+
+        Raises:
+            ValueError: settings or data do not permit it.
+            PlacementError: the cluster cannot place the workers.
+        """
+        check_phases(config)
+        storage = Storage(config.storage)
+        storage.require_writable()
+        recorder = open_recorder(config, storage)
+        join_cluster(config, scalings)
+        stores = prepare_data(config, storage, kinds_of(config), splits)
+        datasets = {}
+        for kind, place in stores.items():
+            datasets[kind] = open_store(place, config.storage, splits if kind == REID.name else None)
+            if kind == REID.name and held_out is not None:
+                datasets[kind] = hold_out(datasets[kind], held_out)
+        return cls(config=config, storage=storage, recorder=recorder, stores=stores, datasets=datasets)
+
+    def with_all_splits(self) -> Self:
+        """The same with query and gallery open, and nobody held out."""
+        stores = prepare_data(self.config, self.storage, kinds_of(self.config))
+        datasets = {kind: open_store(place, self.config.storage) for kind, place in stores.items()}
+        return dataclasses.replace(self, stores=stores, datasets=datasets)
+
+    def dataset_of(self, stage: Stage) -> Dataset:
+        return self.datasets[stage.data.name]
+
+    def require_trainable(self, trainings: Sequence[Training]) -> None:
+        """Try what trainings with the configured seed will need: what other seeds need is the same.
+
+        Raises:
+            ValueError: see `reid.training.require_trainable`.
+        """
+        for training in trainings:
+            if training.config.seed == self.config.seed:
+                dataset = self.dataset_of(training.stage)
+                require_trainable(training.stage, training.config, training.phase, dataset)
+
+    @contextmanager
+    def claim(self, kind: str, *, without: Exclude, digests: Sequence[str]) -> Iterator["Experiment"]:
+        """The unfinished experiment of this configuration and data, else a new one; held until the context ends.
+
+        One that fails is recorded as failed, and so is what was under way in it.
+
+        Args:
+            kind, without, digests: see `claim_run`.
+        """
+        with claim_run(self.storage, self.config, digests, kind=kind, without=without) as run:
+            inputs = tuple(dataset_input(self.datasets[data], place) for data, place in self.stores.items())
+            experiment = Experiment(
+                workspace=self,
+                run=run,
+                record=parent_record(run.key, kind, self.config, inputs),
+                finished=run.checkpoints(),
+            )
+            self.recorder.put(experiment.record)
+            try:
+                yield experiment
+            except BaseException:
+                for record in (*experiment.under_way.values(), experiment.record):
+                    self.recorder.put(dataclasses.replace(record, status="FAILED"))
+                raise
+
+
+@dataclasses.dataclass(kw_only=True)
+class Experiment:
+    """A claimed run that trains."""
+
+    workspace: Workspace
+    run: Run
+    record: RunRecord
+    """The parent of all others."""
+    finished: dict[str, Place]
+    """Last checkpoints by name of the training."""
+    under_way: dict[str, RunRecord] = dataclasses.field(default_factory=dict)
+    """Records of the trainings that have begun and not ended."""
+
+    def train(self, trainings: Sequence[Training], *, at_once: int | None = None) -> None:
+        """Train all that is not finished.
+
+        Args:
+            at_once: how many are under way at a time, as tasks of the cluster; none = one after another, from here.
+
+        Raises:
+            PhaseFailedError: one stopped, and with it the rest.
+            TrainingsStoppedError: of many at once some stopped; all that do not build on them are finished.
+        """
+        stopped: dict[str, str] = {}
+
+        def start(training: Training) -> Started:
+            return self._start(training, in_background=at_once is not None)
+
+        for training, ended in run_in_order(trainings, self.finished, start, at_once=at_once or 1):
+            record = self.under_way[training.name]
+            if isinstance(ended, Stopped):
+                stopped[training.name] = ended.reason
+                self.workspace.recorder.put(dataclasses.replace(record, status="FAILED"))
+                if at_once is None:
+                    raise PhaseFailedError(ended.reason)
+            else:  # recorded first: from the moment it counts as finished it is not looked at again
+                self.workspace.recorder.put(finished_record(record, load_state(ended), ended))
+                self.finished[training.name] = ended
+                self.run.finish_phase(training.name, ended)
+                if at_once is not None:
+                    done = sum(training.name in self.finished for training in trainings)
+                    print(f"{training.name} finished, {done} of {len(trainings)}", flush=True)
+            del self.under_way[training.name]
+        if stopped:
+            raise TrainingsStoppedError(stopped)
+
+    def metrics(self, name: str) -> dict[str, float]:
+        """What the last epoch of a finished training measured."""
+        return load_state(self.finished[name]).history[-1].metrics
+
+    def publish(self, training: Training, *, alias: str) -> Published:
+        """Export the model of a finished training, and register it as far as MLflow is within reach."""
+        key = self._key(training.name)
+        return publish_checkpoint(
+            training.config,
+            self.finished[training.name],
+            storage=self.run.storage,
+            recorder=self.workspace.recorder,
+            names=("exports", key),
+            alias=alias,
+            run_key=key,
+        )
+
+    def finish(
+        self, measurements: Sequence[Measurement], artifacts: Mapping[str, str], tags: Mapping[str, str] | None = None
+    ) -> None:
+        """Record the experiment as finished.
+
+        Args:
+            artifacts: see `RunRecord.artifacts`.
+        """
+        self.record = dataclasses.replace(
+            self.record,
+            status="FINISHED",
+            tags=self.record.tags | dict(tags or {}),
+            measurements=tuple(measurements),
+            artifacts=dict(artifacts),
+        )
+        self.workspace.recorder.put(self.record)
+
+    def _start(self, training: Training, *, in_background: bool) -> Started:
+        workspace, stage = self.workspace, training.stage
+        store = workspace.stores[stage.data.name]
+        record = self._record_of(training, store)
+        self.under_way[training.name] = record
+        workspace.recorder.put(record)
+        job = PhaseJob(
+            config=training.config,
+            phase=training.phase,
+            stage=stage,
+            store=store,
+            start_from=tuple(self.finished[name] for name in training.after),
+            hold_out=training.hold_out,
+            scoring=training.scoring,
+            run=record.key,
+        )
+        place = self.run.folder
+        for folder in training.folders or (training.name, training.phase):
+            place = place / folder
+        observe = EpochRecorder(recorder=workspace.recorder, record=record)
+        return (start_fit if in_background else fit_here)(job, place=place, observe=observe)
+
+    def _record_of(self, training: Training, store: Place) -> RunRecord:
+        stage = training.stage
+        return RunRecord(
+            key=self._key(training.name),
+            name=training.name,
+            status="RUNNING",
+            parent=self.record.key,
+            tags={"reid.phase": training.phase, "reid.model": stage.family},
+            params=flatten(training.config),
+            inputs=(dataset_input(self.workspace.dataset_of(stage), store),),
+            model=training.name if training.keeps_model else None,
+        )
+
+    def _key(self, name: str) -> str:
+        return f"{self.record.key}.{name}"

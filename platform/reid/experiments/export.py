@@ -1,0 +1,136 @@
+"""Makes a checkpoint's model usable without this package: program files, and a version in MLflow's model registry."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from reid.config import RunConfig
+from reid.experiments.records import open_recorder
+from reid.export import CARD, ONNX, PT2, Card, Descriptor, example_images, export_descriptor
+from reid.stages import Trained, load_describer
+from reid.storage import Place, Storage, whole_folder
+from reid.tracking import MODEL_NAME, Recorder, require_alias
+from reid.training import load_state
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """What became of a checkpoint."""
+
+    place: Place
+    """Folder of the files."""
+    card: Card
+    version: str | None
+    """In MLflow's registry; None when MLflow was out of reach."""
+
+
+def run_export(config: RunConfig, *, checkpoint: Place, alias: str, output: Path | None) -> Published:
+    """Export a checkpoint and register the result.
+
+    Args:
+        output: local folder for the files; none = `exports/` of the storage.
+
+    Raises:
+        ValueError: settings, checkpoint, alias or output do not permit it, or what was exported fails the check.
+        ConnectionError: MLflow did not take it; the files are there.
+    """
+    require_alias(alias)
+    storage = Storage(config.storage)
+    storage.require_writable()
+    recorder = open_recorder(config, storage)
+    state = load_state(checkpoint)
+    if output is None:
+        names = ("exports", state.run or f"{config.name}.{state.phase}")
+        published = publish_checkpoint(
+            config, checkpoint, storage=storage, recorder=recorder, names=names, alias=alias, run_key=state.run
+        )
+    else:
+        card = export_checkpoint(config, checkpoint, output)
+        version = recorder.publish(output, alias=alias, run_key=state.run)
+        published = Published(place=Place(output), card=card, version=version)
+    card, place = published.card, published.place
+    print(f"input: uint8 RGB, batch × 3 × {card.height} × {card.width}; output: float32, batch × {card.dim}")
+    print(f"torch: torch.export.load('{place / PT2}').module()")
+    print(f"ONNX: onnxruntime.InferenceSession('{place / ONNX}')")
+    if published.version is None:
+        raise ConnectionError(
+            f"MLflow at {recorder.uri} did not take the model: the files are in {place}, export again"
+        )
+    print(f"MLflow: {recorder.uri}, model {MODEL_NAME}, version {published.version}, alias {alias}")
+    print(f"load: mlflow.pytorch.load_model('models:/{MODEL_NAME}@{alias}') with MLFLOW_TRACKING_URI={recorder.uri}")
+    return published
+
+
+def publish_checkpoint(
+    config: RunConfig,
+    checkpoint: Place,
+    *,
+    storage: Storage,
+    recorder: Recorder,
+    names: tuple[str, ...],
+    alias: str,
+    run_key: str | None,
+) -> Published:
+    """Export a checkpoint into a folder of the storage and register the result, as far as MLflow is within reach.
+
+    Args:
+        names: of the folder under the storage's root.
+        run_key: key of the run that trained it.
+
+    Raises:
+        ValueError: see `export_checkpoint`; or the alias is not allowed.
+    """
+    folder = storage.scratch.joinpath(*names)
+    card = export_checkpoint(config, checkpoint, folder)
+    place = storage.place(*names)
+    if not storage.is_local:
+        for file in sorted(folder.iterdir()):
+            (place / file.name).upload(file)
+    version = recorder.publish(folder, alias=alias, run_key=run_key)
+    return Published(place=place, card=card, version=version)
+
+
+def export_checkpoint(config: RunConfig, checkpoint: Place, folder: Path) -> Card:
+    """Write a checkpoint's model as programs into a local folder, which is there whole or not at all.
+
+    A folder that holds the same model is left as it is, one that holds another export is replaced.
+
+    Raises:
+        ValueError: the checkpoint is damaged, of another architecture or has no descriptor, a program fails the check,
+            or the folder holds something else or cannot be written.
+    """
+    trained = load_describer(checkpoint, config, torch.device("cpu"))
+    descriptor = descriptor_of(trained, config)
+    stage, history = trained.stage, trained.state.history
+    try:
+        if folder.is_dir() and any(folder.iterdir()):
+            if not (folder / CARD).is_file():
+                raise ValueError(f"{folder} is not empty and holds no export: choose another folder for the export")
+            if (former := Card.read(folder)).digest == descriptor.digest():
+                return former
+        card = Card(
+            height=config.data.height,
+            width=config.data.width,
+            dim=descriptor(example_images(1, descriptor.image_size)).shape[1],
+            phase=trained.state.phase,
+            dataset=config.data.name,
+            layout=stage.family if stage.layout is None else stage.layout(config),
+            checkpoint=checkpoint,
+            digest=descriptor.digest(),
+            mAP=history[-1].metrics.get("eval/mAP") if history else None,
+        )
+        with whole_folder(folder, replace=True) as partial:
+            distances = export_descriptor(descriptor, card, partial)
+    except OSError as error:
+        raise ValueError(f"the export cannot be written to {folder} ({error}): choose another folder for it") from error
+    for name, distance in distances.items():
+        print(f"{name}: cosine distance from the model at most {distance:.1e}", flush=True)
+    return card
+
+
+def descriptor_of(trained: Trained, config: RunConfig) -> Descriptor:
+    """A trained model as one function from pixels to descriptors."""
+    settings = config.settings_of(trained.stage.family).model_dump(mode="json")
+    size = (config.data.height, config.data.width)
+    return Descriptor(trained.model, size, stage=trained.stage.name, settings=settings)

@@ -1,0 +1,112 @@
+"""Describes any images over the cluster."""
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import torch
+
+from reid.cluster import connect, map_on_workers, require_placeable, uses_gpu
+from reid.config import RunConfig
+from reid.data import MANIFEST, DataError, Origin, list_images, write_table
+from reid.experiments.describing import Described, Extractor, shares_of
+from reid.experiments.export import descriptor_of
+from reid.experiments.lookup import Lookup, look_up
+from reid.stages import load_describer
+from reid.storage import Place
+from reid.training import choose_device
+
+FILE_NAME = "descriptors.parquet"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extraction:
+    """What is described, by what, and where the table is written."""
+
+    checkpoint: Place
+    images: Place
+    """A folder of images, or a prepared store."""
+    table: Path
+
+
+def run_extraction(config: RunConfig, *, extraction: Extraction | None, lookup: Lookup | None) -> None:
+    """Write the table, unless there is one, and search in it.
+
+    Raises:
+        ValueError: checkpoint, images or output do not permit it, or some images cannot be read: the table holds the
+            others.
+    """
+    unreadable = [] if extraction is None else extract(config, extraction)
+    if lookup is not None:
+        look_up(config, lookup)
+    if extraction is not None and unreadable:
+        raise DataError(
+            f"{len(unreadable)} images cannot be read and are not in {extraction.table}: {'; '.join(unreadable)}"
+        )
+
+
+def extract(config: RunConfig, extraction: Extraction) -> list[str]:
+    """Write a table of descriptors; returns a complaint for each image that could not be read.
+
+    Raises:
+        ValueError: as `run_extraction`; nothing is written.
+    """
+    checkpoint, images, table = extraction.checkpoint, extraction.images, extraction.table
+    names = None if _is_store(images) else list_images(Path(images))
+    trained = load_describer(checkpoint, config, torch.device("cpu"))
+    origin = Origin(
+        images=images,
+        kind="store" if names is None else "folder",
+        checkpoint=checkpoint,
+        digest=descriptor_of(trained, config).digest(),
+        phase=trained.state.phase,
+        height=config.data.height,
+        width=config.data.width,
+        settings=config.model_dump(mode="json"),
+    )
+    _require_writable(table)
+    shares = shares_of(images, config.storage, names)
+    unreadable: list[str] = []
+
+    def rows(described: Iterator[Described]) -> Iterator[pa.RecordBatch]:
+        done = 0
+        for share, part in zip(shares, described, strict=True):
+            unreadable.extend(part.unreadable)
+            done += share.stop - share.start
+            print(f"described {done:,} of {sum(share.stop - share.start for share in shares):,} images", flush=True)
+            if part.rows is not None:
+                yield part.rows
+
+    if config.scaling.num_workers:
+        connect(config.extensions)
+        require_placeable(config.scaling)
+        device = torch.device("cuda" if uses_gpu(config.scaling) else "cpu")
+        make = functools.partial(Extractor, config, checkpoint, images, device)
+        count = write_table(table, origin, rows(map_on_workers(make, shares, config.scaling)))
+    else:
+        extractor = Extractor(config, checkpoint, images, choose_device(config.scaling))
+        count = write_table(table, origin, rows(map(extractor, shares)))
+    print(f"descriptors: {count:,} rows in {table}" if count else f"descriptors: none, {table} was not written")
+    return unreadable
+
+
+def table_in(output: str) -> Path:
+    """The table's file, given the file or its folder."""
+    path = Path(output).absolute()
+    return path if path.suffix == ".parquet" else path / FILE_NAME
+
+
+def _is_store(images: Place) -> bool:
+    return not images.is_local or (Path(images) / MANIFEST).is_file()
+
+
+def _require_writable(table: Path) -> None:
+    try:
+        table.parent.mkdir(parents=True, exist_ok=True)
+        probe = table.with_name(f".{table.name}.writable")
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise DataError(f"{table} cannot be written ({error}): choose another --output") from error

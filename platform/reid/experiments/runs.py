@@ -1,0 +1,114 @@
+"""The folder of a run: found again by the same command, held by one driver at a time."""
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from reid.config import PhaseConfig, RunConfig, load_extensions
+from reid.stages import stage_of
+from reid.storage import Place, Storage
+
+PHASES = "phases.json"
+RESULT = "result.json"
+
+NOT_ANOTHER_RUN = {"storage", "scaling", "tracking"}
+"""Settings of where a run lies, how it is spread over the cluster and where it is recorded."""
+LATER_PHASE_SETTINGS = ("weight_decay", "amsgrad", "rates")
+"""Settings of a phase that came after reid 0.1.0: left out of a run's identity at their defaults, so that runs begun
+before are found again."""
+
+Exclude = Mapping[str, bool | set[str]]
+"""Settings by name: all of a section, or some of its keys, in the form of pydantic's `exclude`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run and what it has finished so far."""
+
+    key: str
+    storage: Storage
+
+    @property
+    def folder(self) -> Place:
+        return self.storage.place("runs", self.key)
+
+    @property
+    def scratch(self) -> Path:
+        """The run's folder on this node."""
+        folder = self.storage.scratch / "runs" / self.key
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def checkpoints(self) -> dict[str, Place]:
+        """Last checkpoints of the finished trainings by name."""
+        finished: dict[str, str] = json.loads((self.folder / PHASES).read_text() or "{}")
+        return {name: Place(place) for name, place in finished.items()}
+
+    def finish_phase(self, name: str, checkpoint: str) -> None:
+        (self.folder / PHASES).write(json.dumps(self.checkpoints() | {name: checkpoint}, indent=1))
+
+    def finish(self, result: Mapping[str, Mapping[str, float]]) -> None:
+        """Mark the whole run as finished: the same command starts a new run from now on."""
+        (self.folder / RESULT).write(json.dumps(result, indent=1))
+
+    @property
+    def is_finished(self) -> bool:
+        return (self.folder / RESULT).exists()
+
+
+@contextmanager
+def claim_run(
+    storage: Storage, config: RunConfig, digests: Sequence[str], *, kind: str, without: Exclude
+) -> Iterator[Run]:
+    """The unfinished run of this configuration on this data, else a new one; held until the context ends.
+
+    Args:
+        digests: of the data it is trained on, and of whatever else makes it another run.
+        kind: the job whose run it is.
+        without: settings that do not make it another run, beside `NOT_ANOTHER_RUN`.
+
+    Raises:
+        ValueError: another process of this node is at that run right now.
+    """
+    text = json.dumps([_identity(config, without), *digests], sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    name = config.name if kind == "pipeline" else f"{config.name}-{kind}"
+    for number in itertools.count(1):
+        run = Run(key=f"{name}-{digest}" + (f"-{number}" if number > 1 else ""), storage=storage)
+        if run.is_finished:
+            continue
+        lock = storage.scratch / "runs" / f"{run.key}.lock"
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(lock, timeout=0):
+                yield run
+        except Timeout:
+            raise ValueError(
+                f"run {run.key} is being trained by another process: wait for it, or set another name or seed"
+            ) from None
+        return
+
+
+def _identity(config: RunConfig, without: Exclude) -> dict[str, object]:
+    """The settings that make a run what it is, as plain values."""
+    tree = config.model_dump(mode="json", exclude={**dict.fromkeys(NOT_ANOTHER_RUN, True), **without})
+    for phase in tree["phases"].values():
+        for name in LATER_PHASE_SETTINGS:
+            if phase[name] == PhaseConfig.model_fields[name].get_default(call_default_factory=True):
+                del phase[name]
+    if not tree.get("search", {}).get("layouts"):
+        tree.get("search", {}).pop("layouts", None)
+    families = {stage_of(config, phase).family for phase in config.phases}
+    models = {family: settings for family, settings in tree.pop("models").items() if family in families}
+    extensions = [_digest_of(module.__file__) for module in load_extensions(tree.pop("extensions"))]
+    return tree | ({"models": models} if models else {}) | ({"extensions": extensions} if extensions else {})
+
+
+def _digest_of(file: str | None) -> str:
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""

@@ -1,0 +1,165 @@
+"""Equal budgets, shared trainings, and rows that differ from the full model in what their name says."""
+
+import pytest
+
+from reid.config import RunConfig, load_config
+from reid.data import Dataset, map_in_process, open_dataset, prepare
+from reid.embedded import SIZES, render_coco, render_market1501
+from reid.experiments.ablation_plan import PUBLISHED, ROWS, AblationPlan, Row, plan_ablation
+from reid.experiments.experiment import Training
+from reid.training.loop import epoch_images
+
+SEEDS = (0, 1, 2)
+
+
+@pytest.fixture(scope="module")
+def datasets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Dataset]:
+    root = tmp_path_factory.mktemp("stores")
+    render_market1501(root / "market1501", size=SIZES["smoke"], seed=0, map_tasks=map_in_process)
+    render_coco(root / "coco", size=SIZES["smoke"], seed=0, map_tasks=map_in_process)
+    reid = open_dataset(prepare("embedded", root / "market1501", root / "reid", height=32, width=16).path)
+    pose = open_dataset(prepare("coco", root / "coco", root / "pose", height=32, width=16).path)
+    return {"pose": pose, "reid": reid}
+
+
+def config(*overrides: str) -> RunConfig:
+    epochs = {"pose": 6, "baseline": 8, "intermediate": 4, "final": 10}
+    phases = [f"phases.{name}.{key}={n}" for name, n in epochs.items() for key in ("epochs", "halve_every")]
+    return load_config(preset="smoke", overrides=[*phases, "ablation.epoch_share=1", *overrides])
+
+
+@pytest.fixture(scope="module")
+def plan(datasets: dict[str, Dataset]) -> AblationPlan:
+    return plan_ablation(config(), datasets)
+
+
+def chain(plan: AblationPlan, slug: str, seed: int = 0) -> list[Training]:
+    """The trainings of a row, in order."""
+    by_name = {training.name: training for training in plan.trainings}
+    last = by_name[plan.last[slug][seed]]
+    return [*(by_name[name] for name in last.after), last]
+
+
+def shown(trainings: list[Training], datasets: dict[str, Dataset]) -> int:
+    total = 0
+    for training in trainings:
+        phase = training.config.phases[training.phase]
+        total += phase.epochs * epoch_images(training.config, training.phase, datasets[training.stage.data.name])
+    return total
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.slug)
+def test_every_row_is_shown_as_many_images_as_the_full_model(
+    plan: AblationPlan, datasets: dict[str, Dataset], row: Row
+) -> None:
+    budget = shown(chain(plan, "full"), datasets)
+    trainings = chain(plan, row.slug)
+    last = trainings[-1].config.phases[trainings[-1].phase]
+    one_epoch = epoch_images(trainings[-1].config, trainings[-1].phase, datasets[trainings[-1].stage.data.name])
+    assert abs(shown(trainings, datasets) - budget) <= one_epoch / 2
+    assert plan.images[row.slug] == shown(trainings, datasets)
+    assert last.stage == row.stage
+
+
+def test_a_longer_phase_keeps_the_shape_of_its_schedule(plan: AblationPlan) -> None:
+    (base,) = chain(plan, "base")
+    phase = base.config.phases["baseline"]
+    assert phase.epochs > 8
+    assert phase.halve_every == phase.epochs
+
+
+@pytest.mark.parametrize(
+    ("slug", "phases"),
+    [
+        ("base", ["baseline"]),
+        ("pose", ["pose", "baseline", "intermediate"]),
+        ("alignment", ["pose", "baseline", "intermediate", "final"]),
+        ("full", ["pose", "baseline", "intermediate", "final"]),
+        ("no-parse-blocks", ["pose", "baseline", "intermediate", "final"]),
+    ],
+)
+def test_phases_of_a_row(plan: AblationPlan, slug: str, phases: list[str]) -> None:
+    assert [training.phase for training in chain(plan, slug)] == phases
+    for earlier, training in enumerate(chain(plan, slug)):
+        before = [
+            other.name for other in chain(plan, slug)[:earlier] if (training.phase, other.phase) != ("baseline", "pose")
+        ]
+        assert training.after == tuple(before)
+
+
+def test_what_distinguishes_the_rows(plan: AblationPlan) -> None:
+    full, pose, alignment, plain, hard = (
+        chain(plan, slug)[-1].config for slug in ("full", "pose", "alignment", "plain-triplet", "batch-hard")
+    )
+    assert (full.loss.triplet, full.loss.mining, full.loss.triplet_weight) == ("focal", "batch_all", 1)
+    assert pose.loss.attribute_weight == 0
+    assert alignment.loss.triplet_weight == 0
+    assert alignment.loss.attribute_weight == 1
+    assert (plain.loss.triplet, plain.loss.mining) == ("plain", "batch_all")
+    assert (hard.loss.triplet, hard.loss.mining) == ("plain", "batch_hard")
+    assert all(training.config.model.pose_net.parse_blocks for training in chain(plan, "full"))
+    without = {
+        training.phase: training.config.model.pose_net.parse_blocks for training in chain(plan, "no-parse-blocks")
+    }
+    assert without == {"pose": False, "baseline": True, "intermediate": False, "final": False}  # no pose in baseline
+
+
+def test_common_trainings_are_done_once(plan: AblationPlan) -> None:
+    names = [training.name for training in plan.trainings]
+    assert len(set(names)) == len(names)
+    full = [training.name for training in chain(plan, "full")]
+    for slug in ("alignment", "plain-triplet", "batch-hard"):
+        assert [training.name for training in chain(plan, slug)][:-1] == full[:-1]
+    assert [training.name for training in chain(plan, "pose")][:2] == full[:2]
+    assert chain(plan, "no-parse-blocks")[1].name == full[1]
+    assert len(names) == len(SEEDS) * (4 + 1 + 1 + 3 + 3)
+
+
+def test_every_seed_has_trainings_of_its_own(plan: AblationPlan) -> None:
+    for seed in SEEDS:
+        assert {training.config.seed for training in chain(plan, "full", seed)} == {seed}
+
+
+def test_trainings_come_after_what_they_build_on(plan: AblationPlan) -> None:
+    seen: set[str] = set()
+    for training in plan.trainings:
+        assert seen >= set(training.after)
+        seen.add(training.name)
+
+
+def test_shorter_for_every_row_alike(datasets: dict[str, Dataset]) -> None:
+    half = plan_ablation(config("ablation.epoch_share=0.5", "ablation.seeds=1"), datasets)
+    epochs = {training.phase: training.config.phases[training.phase].epochs for training in chain(half, "full")}
+    assert epochs == {"pose": 3, "baseline": 4, "intermediate": 2, "final": 5}
+    assert max(half.images.values()) - min(half.images.values()) <= 100
+
+
+def test_workers_of_a_training(datasets: dict[str, Dataset]) -> None:
+    plan = plan_ablation(config("ablation.workers=2", "scaling.num_workers=1", "ablation.seeds=1"), datasets)
+    assert {training.config.scaling.num_workers for training in plan.trainings} == {2}
+    here = plan_ablation(config("ablation.workers=2", "scaling.num_workers=0", "ablation.seeds=1"), datasets)
+    assert {training.config.scaling.num_workers for training in here.trainings} == {0}
+
+
+def test_without_pose_pre_training_the_rows_still_end_where_they_should(datasets: dict[str, Dataset]) -> None:
+    plan = plan_ablation(config("phases.pose=null", "ablation.seeds=1"), datasets)
+    assert [training.phase for training in chain(plan, "full")] == ["baseline", "intermediate", "final"]
+
+
+def test_a_row_without_its_phase_is_an_error(datasets: dict[str, Dataset]) -> None:
+    with pytest.raises(
+        ValueError, match=r"phases: the ablation's row 'base \+ pose' ends with .* intermediate: add one"
+    ):
+        plan_ablation(config("phases.intermediate=null"), datasets)
+
+
+def test_more_workers_than_a_batch_feeds_are_an_error(datasets: dict[str, Dataset]) -> None:
+    with pytest.raises(ValueError, match=r"phases.final.batch_size: .*scaling.num_workers = 8"):
+        plan_ablation(config("ablation.workers=8"), datasets)
+
+
+def test_the_papers_figures_belong_to_rows() -> None:
+    slugs = {row.slug for row in ROWS}
+    assert all(figures.keys() <= slugs for figures in PUBLISHED.values())
+    assert PUBLISHED["market1501"]["full"] == (91.5, 86.4)
+    assert PUBLISHED["dukemtmc"]["base"] == (74.1, 65.5)

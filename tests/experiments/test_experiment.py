@@ -1,0 +1,111 @@
+"""What all experiments have in common: one claim, records that end with it, exports where the storage is."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from reid.cluster import PhaseFailedError
+from reid.config import RunConfig, load_config
+from reid.experiments.experiment import Training, TrainingsStoppedError, Workspace
+from reid.export import CARD, ONNX, PT2
+from reid.stages import STAGES
+from reid.training import load_state
+
+WITHOUT = {"ablation": True, "search": True}
+SETTINGS = ("data.height=32", "data.width=16", "scaling.num_workers=0", "precision=fp32", "phases.baseline.epochs=1")
+BASELINE_ALONE = tuple(f"phases.{phase}=null" for phase in ("pose", "intermediate", "final"))
+
+
+def config(*overrides: str) -> RunConfig:
+    return load_config(preset="smoke", overrides=[*SETTINGS, *BASELINE_ALONE, *overrides])
+
+
+def training(settings: RunConfig, name: str, after: Sequence[str] = ()) -> Training:
+    return Training(name=name, config=settings, phase="baseline", after=tuple(after), scoring="plain")
+
+
+def opened(settings: RunConfig) -> Workspace:
+    return Workspace.open(settings, [settings.scaling])
+
+
+def runs_in(storage: Path) -> dict[str, Run]:
+    browser = MlflowClient(tracking_uri=f"sqlite:///{storage}/mlflow.db")
+    (experiment,) = [found for found in browser.search_experiments() if found.name == "reid"]
+    return {run.info.run_name: run for run in browser.search_runs([experiment.experiment_id])}
+
+
+def test_what_is_under_way_when_an_experiment_fails_is_recorded_as_failed(
+    storage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = config()
+
+    def power_goes(*_: Any) -> Any:
+        raise RuntimeError("the power went")
+
+    with suppress(RuntimeError), opened(settings).claim("test", without=WITHOUT, digests=()) as experiment:
+        experiment.train([training(settings, "first")])
+        monkeypatch.setitem(STAGES, "baseline", replace(STAGES["baseline"], loss=power_goes))
+        experiment.train([training(settings, "first"), training(settings, "second", ["first"])])
+    runs = runs_in(storage)
+    statuses = {name: run.info.status for name, run in runs.items()}
+    assert statuses == {"first": "FINISHED", "second": "FAILED", experiment.run.key: "FAILED"}
+
+
+def test_the_rest_is_trained_where_one_training_stops(storage: Path) -> None:
+    settings = config()
+    workspace = opened(settings)
+    diverging = settings.model_copy(update={"loss": settings.loss.model_copy(update={"identity_weight": float("inf")})})
+    trainings = [training(diverging, "bad"), training(settings, "after-bad", ["bad"]), training(settings, "good")]
+    with suppress(TrainingsStoppedError), workspace.claim("test", without=WITHOUT, digests=()) as experiment:
+        experiment.train(trainings, at_once=1)
+    assert list(experiment.finished) == ["good"]
+    statuses = {name: run.info.status for name, run in runs_in(storage).items()}
+    assert statuses == {"bad": "FAILED", "good": "FINISHED", experiment.run.key: "FAILED"}
+    with workspace.claim("test", without=WITHOUT, digests=()) as again:
+        assert again.run.key == experiment.run.key
+        assert list(again.finished) == ["good"]
+
+
+def test_one_after_another_ends_with_the_first_that_stops(storage: Path) -> None:
+    settings = config()
+    diverging = settings.model_copy(update={"loss": settings.loss.model_copy(update={"identity_weight": float("inf")})})
+    workspace = opened(settings)
+    trainings = [training(diverging, "bad"), training(settings, "good")]
+    with (
+        pytest.raises(PhaseFailedError, match=r"^phase baseline stopped: the loss is not finite"),
+        workspace.claim("test", without=WITHOUT, digests=()) as experiment,
+    ):
+        experiment.train(trainings)
+    assert experiment.finished == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("remote", [False, True])
+def test_every_export_lies_in_the_storage_under_its_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, remote: bool
+) -> None:
+    """Two trainings of one phase, as a sweep's champion and the paper's values are: each its own checkpoint and run."""
+    root = tmp_path / "storage"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    tracking = f"tracking.uri=sqlite:///{tmp_path}/mlflow.db"
+    settings = config(f"storage={root.as_uri() if remote else root}", tracking)
+    other = settings.model_copy(update={"seed": 1})
+    trainings = [training(settings, "champion"), training(other, "paper")]
+    with opened(settings).claim("test", without=WITHOUT, digests=()) as experiment:
+        experiment.train(trainings)
+        for each in trainings:
+            key = f"{experiment.run.key}.{each.name}"
+            assert (root / "runs" / experiment.run.key / each.name / "baseline" / "epoch_0001" / "phase.json").is_file()
+            assert load_state(experiment.finished[each.name]).run == key
+        published = experiment.publish(trainings[1], alias="best")
+        assert published.place == experiment.workspace.storage.place("exports", key)
+        assert {file.name for file in (root / "exports" / key).glob("[!.]*")} == {PT2, ONNX, CARD}
+    browser = MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
+    version = browser.get_model_version_by_alias("reid-descriptor", "best")
+    assert browser.get_run(version.run_id).info.run_name == "paper"

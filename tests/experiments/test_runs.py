@@ -1,0 +1,139 @@
+import subprocess
+import sys
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from reid.config import MODELS, RunConfig, Section, load_config
+from reid.experiments.runs import Exclude, Run, claim_run
+from reid.stages import STAGES
+from reid.storage import Storage
+
+ROOT = Path(__file__).parents[2]
+DIGESTS = ("a", "b")
+HOLDER = """
+import sys
+from reid.config import load_config
+from reid.experiments.runs import claim_run
+from reid.storage import Storage
+config = load_config(preset="smoke", overrides=[f"storage={sys.argv[1]}"])
+without = {"ablation": True, "search": True}
+with claim_run(Storage(config.storage), config, ("a", "b"), kind="pipeline", without=without) as run:
+    print(run.key, flush=True)
+    sys.stdin.read()
+"""
+
+
+def config(storage: Path, *overrides: str) -> RunConfig:
+    return load_config(preset="smoke", overrides=[f"storage={storage}", *overrides])
+
+
+def claim(config: RunConfig, digests: tuple[str, ...] = DIGESTS) -> AbstractContextManager[Run]:
+    without: Exclude = {"ablation": True, "search": True}
+    return claim_run(Storage(config.storage), config, digests, kind="pipeline", without=without)
+
+
+def key(config: RunConfig, digests: tuple[str, ...] = DIGESTS) -> str:
+    with claim(config, digests) as run:
+        return run.key
+
+
+def test_an_unfinished_run_is_found_again(storage: Path) -> None:
+    with claim(config(storage)) as first:
+        first.finish_phase("pose", "/somewhere/pose")
+        first.finish_phase("baseline", "/somewhere/baseline")
+    with claim(config(storage)) as again:
+        assert again.key == first.key
+        assert again.checkpoints() == {"pose": "/somewhere/pose", "baseline": "/somewhere/baseline"}
+        assert list(again.checkpoints()) == ["pose", "baseline"]
+
+
+def test_after_a_finished_run_a_new_one_begins(storage: Path) -> None:
+    keys = []
+    for _ in range(3):
+        with claim(config(storage)) as run:
+            assert run.checkpoints() == {}
+            run.finish_phase("pose", "/somewhere")
+            run.finish({"final": {"mAP": 0.5}})
+            keys.append(run.key)
+    assert keys == [keys[0], f"{keys[0]}-2", f"{keys[0]}-3"]
+
+
+def test_what_is_trained_makes_a_run_and_where_it_runs_does_not(storage: Path) -> None:
+    usual = key(config(storage))
+    for same in ("scaling.num_workers=4", "scaling.accelerator=cpu", "tracking.experiment=other"):
+        assert key(config(storage, same)) == usual
+    for other in ("seed=1", "loss.alpha=0.4", "phases.final.epochs=9", "data.seed=1", "precision=fp32"):
+        assert key(config(storage, other)) != usual
+    assert key(config(storage), ("a", "c")) != usual
+    assert key(config(storage, "name=walk")).startswith("walk-")
+
+
+@pytest.mark.slow
+def test_a_run_is_held_by_one_process_until_it_ends_or_is_killed(storage: Path) -> None:
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, storage],
+        cwd=ROOT / "platform",
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert holder.stdout is not None
+        held = holder.stdout.readline().strip()
+        with pytest.raises(ValueError, match=f"run {held} is being trained by another process: wait for it"):
+            key(config(storage))
+        assert key(config(storage, "seed=1")) != held
+    finally:
+        holder.kill()
+        holder.communicate()
+    assert key(config(storage)) == held
+
+
+@pytest.mark.parametrize(
+    ("preset", "override", "pipeline", "sweep", "ablation"),
+    [
+        ("smoke", "seed=0", "96fea5f1", "32972167", "4135feeb"),
+        ("paper", "data.source=/data", "4f90f7f4", "7295b4c3", "f32ac546"),
+        ("demo", "loss.alpha=0.4", "a6ebf63c", "d6a793d2", "b11cb979"),
+    ],
+)
+def test_runs_that_reid_0_1_0_began_are_found_again(
+    storage: Path, preset: str, override: str, pipeline: str, sweep: str, ablation: str
+) -> None:
+    """The keys were printed by that release."""
+    settings = load_config(preset=preset, overrides=[f"storage={storage}", override])
+    kinds: dict[str, tuple[str, Exclude]] = {
+        "pipeline": (pipeline, {"ablation": True, "search": True}),
+        "sweep": (sweep, {"ablation": True, "search": {"workers", "concurrency", "trials", "retrain"}}),
+        "ablation": (ablation, {"search": True, "ablation": {"workers"}}),
+    }
+    for kind, (digest, without) in kinds.items():
+        with claim_run(Storage(str(storage)), settings, DIGESTS, kind=kind, without=without) as run:
+            assert run.key.endswith(f"-{digest}")
+
+
+def test_settings_that_came_later_make_another_run_once_they_are_used(storage: Path) -> None:
+    usual = key(config(storage))
+    for other in (
+        "phases.final.weight_decay=0.1",
+        "phases.final.amsgrad=true",
+        "phases.final.rates={trunk: 0.1}",
+    ):
+        assert key(config(storage, other)) != usual
+
+
+def test_a_model_that_no_phase_trains_does_not_make_another_run(storage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = key(config(storage))
+    monkeypatch.setitem(MODELS, "other", OtherModel)
+    assert key(config(storage, "models.other.width=3")) == usual
+    monkeypatch.setitem(STAGES, "other", replace(STAGES["baseline"], name="other", family="other"))
+    phase = "{stage: other, epochs: 1, learning_rate: 0.1, halve_every: 1}"
+    keys = {key(config(storage, f"phases.more={phase}", f"models.other.width={width}")) for width in (3, 4)}
+    assert len(keys) == 2
+
+
+class OtherModel(Section):
+    width: int = 8
