@@ -1,13 +1,21 @@
 """Safety of the whole session: one thread, no writing outside a temporary folder, no process left behind."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
 
 import psutil
 import pytest
+
+if TYPE_CHECKING:
+    from reid.config import RunConfig
+    from reid.models import FGSAM
+
+HEIGHT, WIDTH = 32, 16
+"""Of images in the smallest stores."""
 
 SESSION = "REID_TEST_SESSION"
 """Environment variable that every process started by a test inherits, also one that left our process tree."""
@@ -35,6 +43,110 @@ def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "storage"
     monkeypatch.setenv("REID_STORAGE", str(folder))
     return folder
+
+
+@pytest.fixture(scope="session")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Arrow stores of the embedded benchmark at its smallest: `reid` and `pose`."""
+    from reid.data import map_in_process, prepare
+    from reid.embedded import SIZES, render_coco, render_market1501
+
+    root = tmp_path_factory.mktemp("stores")
+    render_market1501(root / "market1501", size=SIZES["smoke"], seed=0, map_tasks=map_in_process)
+    render_coco(root / "coco", size=SIZES["smoke"], seed=0, map_tasks=map_in_process)
+    return {
+        kind: prepare(name, root / source, root / kind, height=HEIGHT, width=WIDTH).path
+        for kind, name, source in (("reid", "embedded", "market1501"), ("pose", "coco", "coco"))
+    }
+
+
+@pytest.fixture(scope="session")
+def build() -> Callable[..., "FGSAM"]:
+    """Builds FGSAM on a ResNet-18 with a pose net of 1/16 width; keywords go to the configuration."""
+    from reid.config import LAYOUTS, Attribute, Layout, ModelConfig, PoseNetConfig
+    from reid.models import FGSAM
+
+    attributes = {
+        name: Attribute(name=name, classes=classes, region=region, fields=(name,))
+        for name, classes, region in (
+            ("hat", ("no", "yes"), "head"),
+            ("upper_colour", ("red", "green", "blue"), "upper_body"),
+            ("shoes", ("dark", "light"), "lower_leg"),
+        )
+    }
+
+    def build(stage: str, *, layout: str = "three_parts", seed: int = 0, **changes: Any) -> FGSAM:
+        parts = tuple(part.model_copy(update={"dim": 8}) for part in LAYOUTS[layout].parts)
+        config = ModelConfig(
+            trunk="resnet18",
+            weights=None,
+            sketch_dim=64,
+            layout=Layout(parts=parts, plenary_dim=12),
+            pose_net=PoseNetConfig(width=1 / 16, stages=2, parse_blocks=changes.pop("parse_blocks", True)),
+            **changes,
+        )
+        return FGSAM(config, stage=stage, num_identities=5, attributes=attributes, seed=seed)
+
+    return build
+
+
+@pytest.fixture
+def mean_over_ranks() -> Callable[..., Any]:
+    """Evaluates `loss(shard, ranks)` on every rank and averages: a tensor, or a dict of them, per rank."""
+    import torch
+
+    def mean(loss: Callable[..., dict[str, Any]], shards: Sequence[Any]) -> dict[str, Any]:
+        ranks = [SimulatedRank(len(shards)) for _ in shards]
+        for rank, shard in zip(ranks, shards, strict=True):
+            loss(shard, rank)
+        for rank in ranks:
+            rank.peers = ranks
+        results = [loss(shard, rank) for rank, shard in zip(ranks, shards, strict=True)]
+        return {name: torch.stack([result[name] for result in results]).mean(dim=0) for name in results[0]}
+
+    return mean
+
+
+class SimulatedRank:
+    """One of several ranks in one process whose collectives are resolved between two passes.
+
+    In the first pass every rank records what it contributes, in the order of its calls; in the second, each gets what
+    all have contributed, with the graph, so gradients flow between the ranks as through a real gather.
+    """
+
+    def __init__(self, world_size: int) -> None:
+        self.world_size = world_size
+        self.recorded: list[Any] = []
+        self.peers: Sequence[SimulatedRank] = ()
+        self.calls = 0
+
+    def _exchange(self, tensor: Any) -> list[Any]:
+        if not self.peers:
+            self.recorded.append(tensor)
+            return [tensor] * self.world_size
+        self.calls += 1
+        return [peer.recorded[self.calls - 1] for peer in self.peers]
+
+    def gather(self, tensor: Any) -> Any:
+        import torch
+
+        return torch.cat(self._exchange(tensor))
+
+    def total(self, count: Any) -> Any:
+        import torch
+
+        return torch.stack(self._exchange(count)).sum(dim=0).detach()
+
+
+@pytest.fixture
+def config(storage: Path) -> "RunConfig":
+    """The smoke preset, smaller still, on one rank in this process."""
+    from reid.config import load_config
+
+    return load_config(
+        preset="smoke",
+        overrides=[f"data.height={HEIGHT}", f"data.width={WIDTH}", "scaling.num_workers=0", "precision=fp32"],
+    )
 
 
 def _is_ours(process: psutil.Process) -> bool:

@@ -1,16 +1,46 @@
 """The direction of imports, read from the source: `config → data → … → jobs`, and who may import Ray and MLflow."""
 
 import ast
+import importlib
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[2] / "platform" / "reid"
-LAYERS = ("config", "data", "models", "losses", "evaluation", "training", "tracking", "search", "jobs")
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "platform" / "reid"
+LAYERS = (
+    "config",
+    "models",
+    "losses",
+    "storage",
+    "data",
+    "embedded",
+    "evaluation",
+    "pictures",
+    "export",
+    "tracking",
+    "training",
+    "stages",
+    "cluster",
+    "search",
+    "experiments",
+    "jobs",
+)
 ALLOWED = {
-    "ray": ("training/runner.py", "training/background.py", "training/cluster.py", "search/", "jobs/"),
+    "ray": ("cluster/", "search/", "experiments/sweep.py"),
     "mlflow": ("tracking/",),
+    "optuna": ("search/", "experiments/sweep.py"),
+    "matplotlib": ("pictures/", "search/"),
+    "os.environ": (
+        "config/environment.py",
+        "config/run.py",
+        "storage/storage.py",
+        "cluster/connection.py",
+        "experiments/records.py",
+    ),
 }
 """The only places, within the package, that may import a library."""
 
@@ -47,8 +77,83 @@ def violations(package: Path) -> list[str]:
     return found
 
 
+def closed_doors(root: Path, package: Path) -> list[str]:
+    """Imports of a package's inside from elsewhere: what it offers stands in its `__init__`."""
+    found = []
+    files = [*package.rglob("*.py"), *(root / "jobs").glob("*.py"), *(root / "benchmarks").glob("*.py")]
+    for file in sorted(files):
+        own = file.relative_to(package).parts[0] if file.is_relative_to(package) else None
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith(f"{package.name}."):
+                continue
+            _, room, *inside = (node.module or "").split(".")
+            if room in (own, "jobs"):
+                continue
+            offered = names_offered(package / room / "__init__.py")
+            place = f"{file.relative_to(root)}:{node.lineno}"
+            if inside:
+                found.append(f"{place}: imports from the inside of {room}: from {package.name}.{room} import …")
+            found += [f"{place}: {room} offers no {a.name}" for a in node.names if not inside and a.name not in offered]
+    return found
+
+
+def names_offered(door: Path) -> set[str]:
+    """`__all__` of a package."""
+    for node in ast.parse(door.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["__all__"]:
+            return set(ast.literal_eval(node.value))
+    return set()
+
+
 def test_the_package_keeps_the_rules() -> None:
     assert violations(PACKAGE) == []
+
+
+def test_packages_are_entered_by_their_doors() -> None:
+    assert closed_doors(ROOT, PACKAGE) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "complaint"),
+    [
+        ("from reid.data.store import MANIFEST", "imports from the inside of data"),
+        ("from reid.data import MANIFEST", "data offers no MANIFEST"),
+    ],
+)
+def test_a_way_around_a_door_is_found(tmp_path: Path, source: str, complaint: str) -> None:
+    package = tmp_path / "platform" / "reid"
+    for name, text in {"data/__init__.py": '__all__ = ["prepare"]\n', "losses/a.py": source}.items():
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / name).write_text(text)
+    (line,) = closed_doors(tmp_path, package)
+    assert complaint in line
+
+
+def test_what_a_door_offers_is_there() -> None:
+    for room in LAYERS:
+        module = importlib.import_module(f"reid.{room}")
+        assert [name for name in getattr(module, "__all__", ()) if not hasattr(module, name)] == []
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "from reid.losses import FocalTripletLoss",
+        "from reid.models import FGSAM",
+        "from reid.config import load_config",
+    ],
+)
+def test_losses_and_models_come_without_the_platform(statement: str) -> None:
+    """A notebook gets torch and our configuration: no reader, no store, no image library."""
+    script = f"import sys; {statement}; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    loaded = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT / "platform", capture_output=True, text=True, check=True
+    ).stdout.split()
+    unwanted = {
+        *("pycocotools", "scipy", "pyarrow", "filelock", "PIL", "matplotlib", "safetensors", "pandas"),
+        *("ray", "mlflow", "optuna", "onnx", "onnxruntime", "rich", "sqlalchemy"),
+    }
+    assert unwanted & set(loaded) == set()
 
 
 def test_every_layer_is_there() -> None:
@@ -81,7 +186,7 @@ def test_a_violation_is_found(tmp_path: Path, place: str, source: str, complaint
 @pytest.mark.parametrize(
     ("place", "source"),
     [
-        ("training/runner.py", "import ray\nfrom reid.models import FGSAM\nfrom . import step"),
+        ("cluster/runner.py", "import ray\nfrom reid.models import FGSAM\nfrom . import placement"),
         ("tracking/writer.py", "import mlflow"),
         ("search/sweep.py", "from ray import tune\nfrom ..training.runner import run"),
         ("losses/a.py", "import raytracer\nfrom reid.losses.focal import x"),
