@@ -23,10 +23,10 @@ from PIL import Image
 from torch import Tensor
 from torchvision import transforms
 
-from reid.config.schema import AugmentationConfig, DataConfig
+from reid.config import AugmentationConfig, DataConfig
 from reid.data import Dataset, ReIDBatches, map_in_process, prepare
-from reid.data.embedded import SIZES, render_market1501
-from reid.data.transforms import IMAGENET_MEAN, IMAGENET_STD
+from reid.embedded import SIZES, render_market1501
+from reid.models import IMAGENET_MEAN, IMAGENET_STD
 
 QUICK: dict[str, Any] = {"batch": 16, "height": 64, "width": 32, "size": "smoke", "repeats": 1}
 GREY_LEVEL = 1 / 255 / min(IMAGENET_STD)

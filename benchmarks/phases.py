@@ -3,7 +3,7 @@
     python benchmarks/phases.py
     python benchmarks/phases.py --device cpu --batch 4 --mode eager
 
-Whole steps of `reid.training.step` (forward, losses, backward, Adam) on random images that lie on the device, from
+Whole steps of `reid.training` (forward, losses, backward, Adam) on random images that lie on the device, from
 scratch, at the preset's sizes, precision and memory format. A rate is the median over windows of several steps. "Of
 the peak" is model FLOP utilisation: the floating-point operations of convolutions and matrix products, forward and
 backward, by torch's own count, per second, over what the device could do in dense bf16. Needs neither Ray nor MLflow.
@@ -21,15 +21,10 @@ try:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from reid.config import PRESETS, RunConfig, load_config
-    from reid.config.schema import DATASET_LAYOUT, Stage
-    from reid.data import PoseBatch, ReIDBatch
-    from reid.data.manifests import Manifest, load_manifest
-    from reid.losses import OBJECTIVES
-    from reid.models import FGSAM
-    from reid.training.distributed import ProcessGroupRanks
-    from reid.training.precision import resolve_precision
-    from reid.training.step import train_step
+    from reid.config import PRESETS, Manifest, RunConfig, load_config, load_manifest
+    from reid.data import POSE, PoseBatch, ReIDBatch
+    from reid.stages import STAGES, stage_of
+    from reid.training import Labels, ProcessGroupRanks, make_optimizer, resolve_precision, train_step
 except ModuleNotFoundError as missing:
     sys.exit(f"error: the package '{missing.name}' is missing: install it (for reid: PYTHONPATH=platform)")
 
@@ -118,13 +113,9 @@ def measure(
 
 
 def from_scratch(preset: str) -> tuple[RunConfig, Manifest]:
-    """A preset without pre-trained weights, and its dataset, whose layout it takes."""
+    """A preset without pre-trained weights, and its dataset."""
     config = load_config(preset=preset, overrides=["model.weights=null", "model.pose_net.weights=null"])
-    manifest = load_manifest(config.data.name)
-    if config.model.layout == DATASET_LAYOUT:
-        model = config.model.model_copy(update={"layout": manifest.layout})
-        config = config.model_copy(update={"model": model})
-    return config, manifest
+    return config, load_manifest(config.data.name)
 
 
 def training_step(
@@ -137,16 +128,16 @@ def training_step(
     mode: Mode = "eager",
 ) -> Step:
     """A function that takes one training step after another on one and the same random batch."""
-    settings = config.phases[phase]
+    settings, stage = config.phases[phase], stage_of(config, phase)
     attributes = {attribute.name: attribute for attribute in manifest.attributes}
     memory = torch.channels_last if config.channels_last else torch.contiguous_format
-    model = FGSAM(config.model, stage=settings.stage, num_identities=NUM_IDENTITIES, attributes=attributes)
+    model = stage.build(config, Labels(num_identities=NUM_IDENTITIES, attributes=attributes), pretrained=True)
     model = model.to(device).to(memory_format=memory).train()
     generator = torch.Generator().manual_seed(config.seed)
     height, width = config.data.height, config.data.width
     images_BCHW = torch.randn(batch, 3, height, width, generator=generator).to(device, memory_format=memory)
     sample: PoseBatch | ReIDBatch
-    if settings.stage == "pose":
+    if stage.data is POSE:
         keypoints_BMJ3 = torch.rand(batch, 1, 18, 3, generator=generator) * torch.tensor([width, height, 2])
         sample = PoseBatch(
             images_BCHW=images_BCHW,
@@ -162,7 +153,7 @@ def training_step(
             attributes_BA=attributes_BA.to(device),
             attribute_names=tuple(attributes),
         )
-    optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, fused=True)
+    optimizer = make_optimizer(model, settings)
     if mode == "compiled":
         model.compile()
 
@@ -170,8 +161,8 @@ def training_step(
         return train_step(
             model,
             sample,
-            objective=OBJECTIVES[settings.stage],
-            loss=config.loss,
+            loss=stage.loss,
+            config=config,
             optimizer=optimizer,
             ranks=ProcessGroupRanks([batch]),
             dtype=resolve_precision(config, device),
@@ -222,7 +213,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--preset", choices=PRESETS, default="paper")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--batch", type=int, help="images in a step; the preset's unless given")
-    parser.add_argument("--phase", choices=get_args(Stage), action="append", help="repeatable; all unless given")
+    parser.add_argument("--phase", choices=list(STAGES), action="append", help="repeatable; all unless given")
     parser.add_argument("--mode", choices=get_args(Mode), action="append", help="repeatable; both unless given")
     parser.add_argument("--windows", type=int, default=5, help="timed spans, of which the median counts")
     parser.add_argument("--steps", type=int, default=10, help="training steps in a window")

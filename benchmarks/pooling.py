@@ -24,8 +24,7 @@ from comparison import Row, main, medians
 from torch import Tensor
 from torch.nn import functional as F
 
-from reid.models import CompactBilinearPooling
-from reid.models.pooling import signed_sqrt
+from reid.models import CompactBilinearPooling, signed_sqrt
 
 QUICK: dict[str, Any] = {"channels": 64, "pose_channels": 7, "sketch": 256, "positions": 256, "repeats": 1}
 GRIDS = ((8, 4), (16, 8))

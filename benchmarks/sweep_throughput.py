@@ -23,17 +23,20 @@ from mlflow import MlflowClient
 from ray import tune
 
 import reid
+from reid.cluster import as_result
 from reid.config import load_config
-from reid.search.chosen import find_space
-from reid.search.reports import TrialReports
-from reid.search.spaces import start_values
-from reid.search.study import Trial, Trials, open_study
-from reid.search.trainable import as_result
-from reid.search.tuning import run_trials
-from reid.search.view import LiveView
-from reid.tracking import Recorder, RunRecord
-from reid.tracking.background import BackgroundRecorder
-from reid.training.checkpoint import EpochRecord
+from reid.search import (
+    LiveView,
+    Trial,
+    TrialReports,
+    Trials,
+    find_space,
+    open_study,
+    run_trials,
+    start_values,
+)
+from reid.tracking import BackgroundRecorder, Recorder, RunRecord
+from reid.training import EpochRecord
 
 QUICK: dict[str, Any] = {"trials": 8}
 AIM = 2.0
@@ -79,8 +82,15 @@ def run(trials: int = 500) -> list[Row]:
 def _sweep(config: Any, folder: Path, trials: int) -> tuple[float, float, bool]:
     """Trials per second, growth of the driver's memory over the second half, whether all is there once."""
     uri = f"sqlite:///{folder}/mlflow.db"
-    recorder = Recorder(uri=uri, experiment="stub", artifacts=str(folder / "artifacts"), outbox=folder / "outbox")
-    parent = RunRecord(key="stub", name="stub", status="RUNNING", tags={"reid.kind": "sweep"})
+    recorder = Recorder(
+        uri=uri,
+        experiment="stub",
+        artifacts=str(folder / "artifacts"),
+        outbox=folder / "outbox",
+        storage=str(folder),
+    )
+    tags = {"reid.kind": "sweep", "reid.model": "fgsam"}
+    parent = RunRecord(key="stub", name="stub", status="RUNNING", tags=tags)
     recorder.put(parent)
     space = find_space("focal_triplet")
     known = start_values(config)

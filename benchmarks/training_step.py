@@ -16,11 +16,9 @@ from comparison import Row, main, medians
 
 from reid.config import RunConfig, load_config
 from reid.data import ReIDBatch
-from reid.losses import OBJECTIVES
 from reid.models import FGSAM
-from reid.training.distributed import ProcessGroupRanks
-from reid.training.precision import resolve_precision
-from reid.training.step import train_step
+from reid.stages import STAGES
+from reid.training import ProcessGroupRanks, resolve_precision, train_step
 
 QUICK: dict[str, Any] = {"batch": 4, "height": 32, "width": 16, "trunk": "resnet18", "device": "cpu", "repeats": 1}
 AIM = 2.0
@@ -76,8 +74,8 @@ def _steps(config: RunConfig, batch: int, device: torch.device) -> Callable[[], 
         terms = train_step(
             model,
             sample,
-            objective=OBJECTIVES["baseline"],
-            loss=config.loss,
+            loss=STAGES["baseline"].loss,
+            config=config,
             optimizer=optimizer,
             ranks=ProcessGroupRanks([batch]),
             dtype=resolve_precision(config, device),

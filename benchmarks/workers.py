@@ -24,12 +24,13 @@ import ray
 from comparison import Row, main
 
 import reid
+from reid.cluster import fit
 from reid.config import load_config
 from reid.data import map_in_process, prepare
-from reid.data.embedded import SIZES, render_market1501
-from reid.training.checkpoint import EpochRecord, load_state
-from reid.training.loop import PhaseJob
-from reid.training.runner import fit
+from reid.embedded import SIZES, render_market1501
+from reid.stages import stage_of
+from reid.storage import Place
+from reid.training import EpochRecord, PhaseJob, load_state
 
 QUICK: dict[str, Any] = {"images": 72, "batch": 16, "preset": "smoke"}
 AIM = 0.9
@@ -104,8 +105,9 @@ def _train(folder: Path, store: Path, preset: str, batch: int, workers: int) -> 
             f"phases.{PHASE}.batch_size={batch}",
         ],
     )
-    job = PhaseJob(config=config, phase=PHASE, store=str(store), start_from=())
-    return load_state(fit(job, folder=str(folder / f"workers-{workers}"), observe=lambda state: None)).history
+    job = PhaseJob(config=config, phase=PHASE, stage=stage_of(config, PHASE), store=str(store), start_from=())
+    place = Place(folder / f"workers-{workers}" / PHASE)
+    return load_state(fit(job, place=place, observe=lambda state: None)).history
 
 
 def _parser() -> argparse.ArgumentParser:
