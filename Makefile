@@ -9,16 +9,19 @@ VENV := .venv
 INSTALLED := $(VENV)/.installed
 STORAGE = $(or $(REID_STORAGE),$(HOME)/reid)
 
-.PHONY: help pipeline test bench ui lint
+.PHONY: help pipeline test test-fast bench ui lint
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
 
 pipeline: $(INSTALLED) ## train and score FGSAM on the embedded benchmark; ARGS='--set phases.final.epochs=3' changes settings
 	$(VENV)/bin/python jobs/full_pipeline.py --preset demo $(ARGS)
 
 test: $(INSTALLED) ## run the tests, two at a time; ARGS='tests/losses -k focal' picks some
 	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+
+test-fast: $(INSTALLED) ## run the tests that start no cluster and are soon over
+	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile -m 'not protocol and not cluster and not slow' $(ARGS)
 
 bench: $(INSTALLED) ## measure speed and memory on this machine
 	$(VENV)/bin/python benchmarks/run.py $(ARGS)
