@@ -146,7 +146,7 @@ def test_trials_of_two_workers_wait_for_each_other_and_leave_nothing_behind(star
 def test_a_sweep_that_ends_in_an_error_leaves_nothing_running_in_the_browser(
     start: Start, tmp_path: Path, wait_until: Any
 ) -> None:
-    job = start(*command(tmp_path, **{"models.stub.seconds": 0.5}))
+    job = start(*command(tmp_path, **{"models.stub.seconds": 0.5, "search.trials": 2}))
     wait_until(lambda: epochs(tmp_path) >= 2, 300, "two epochs", job)
     job.process.send_signal(signal.SIGINT)
     job.process.wait(120)
@@ -155,5 +155,5 @@ def test_a_sweep_that_ends_in_an_error_leaves_nothing_running_in_the_browser(
     assert parent.info.status == "FAILED"
     assert "trained to its end" not in job.output()
     assert {run.info.status for run in children.values()} <= {"FINISHED", "FAILED"}
-    start(*command(tmp_path, **{"models.stub.seconds": 0.5})).finish()
-    require_each_once(tmp_path, 4)
+    start(*command(tmp_path, **{"models.stub.seconds": 0.5, "search.trials": 2})).finish()
+    require_each_once(tmp_path, 2)
