@@ -1,6 +1,5 @@
 """The stage table: what is asked of a stage is asked of its bundle."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -131,9 +130,3 @@ def test_what_only_training_needs_is_gone_from_a_loaded_model(
         expected_BD = model(images_BCHW).descriptor_BD
         assert torch.equal(trained.model(images_BCHW).descriptor_BD, expected_BD)
         assert torch.equal(without_training_modules(model, stage)(images_BCHW).descriptor_BD, expected_BD)
-
-
-def test_the_mathematics_of_a_stage_is_its_own(build: Callable[..., FGSAM]) -> None:
-    assert len({id(stage.loss) for stage in STAGES.values()}) == len(STAGES)
-    assert {stage.family for stage in STAGES.values()} == {"fgsam"}
-    assert build("pose").stage == "pose"

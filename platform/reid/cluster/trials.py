@@ -67,7 +67,8 @@ def train_trial(config: dict[str, Any], job: TrialJob) -> None:
         tune.report({"failure": str(error) or repr(error)})
         return
     except Exception as error:  # Tune does not say of what a trial died that may not be started anew
-        tune.report({"error": f"{type(error).__name__}: {error}"})
+        lines = str(error).strip().splitlines() or [""]  # of an error in another process, all of its traceback
+        tune.report({"error": f"{type(error).__name__}: {lines[-1]}"})
         raise
     tune.report(as_result(load_state(checkpoint).history))  # also for a trial that had finished before
 
