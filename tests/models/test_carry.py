@@ -26,9 +26,11 @@ def test_weights_pass_from_phase_to_phase_by_name(build: Build) -> None:
     final = build("final", seed=8)
     report = carry_over(final, [pose, baseline, intermediate])
     shared = ("trunk.", "pose_net.", "trunk_norm.", "confidence_norm.", "affinity_norm.")
-    assert set(report.carried) == {name for name in final.state_dict() if name.startswith(shared)}
+    plenary = ("alignment.fusions.plenary.", "alignment.branches.plenary.")
+    assert set(report.carried) == {name for name in final.state_dict() if name.startswith((*shared, *plenary))}
     assert all(name.startswith("alignment.") for name in report.new)
-    assert {name.split(".")[0] for name in report.dropped} == {"baseline", "intermediate", "pooling"}
+    assert {name.split(".")[0] for name in report.dropped} == {"baseline", "alignment"}
+    assert all(".attributes." in name for name in report.dropped if name.startswith("alignment."))
     assert all(torch.equal(final.state_dict()[name], intermediate[name]) for name in report.carried)  # the last counts
 
 

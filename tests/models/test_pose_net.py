@@ -1,5 +1,6 @@
 import itertools
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -8,8 +9,15 @@ from torchvision.models import vgg
 
 from reid.config import PoseNetConfig
 from reid.models import ChannelParseBlock, PoseResolveNet
+from reid.models.pose_net import PoseStage
 
 TINY = PoseNetConfig(width=1 / 16)
+
+
+def _stage(net: PoseResolveNet, number: int) -> PoseStage:
+    stage = net.stages[number]
+    assert isinstance(stage, PoseStage)
+    return stage
 
 
 def test_the_parse_block_scales_each_channel_by_a_weight_between_0_and_1() -> None:
@@ -19,9 +27,34 @@ def test_the_parse_block_scales_each_channel_by_a_weight_between_0_and_1() -> No
     ratio = block(maps) / maps
     squeezed = maps.mean(dim=(2, 3))
     first, second = (module for module in block.modules() if isinstance(module, torch.nn.Conv2d))
+    assert first.bias is not None
+    assert second.bias is not None
     hidden = torch.relu(squeezed @ first.weight[:, :, 0, 0].T + first.bias)
     expected = torch.sigmoid(hidden @ second.weight[:, :, 0, 0].T + second.bias)
     torch.testing.assert_close(ratio, expected[:, :, None, None].expand_as(ratio), rtol=1e-4, atol=1e-5)
+
+
+def test_a_block_that_starts_open_leaves_maps_as_they_are_and_learns_what_to_leave_out() -> None:
+    torch.manual_seed(0)
+    block = ChannelParseBlock(6, reduction=2, start_open=True)
+    maps = torch.randn(8, 6, 4, 3) + torch.arange(8)[:, None, None, None]
+    for size in (0, 1, 1e4):
+        gates = block(maps * size + 1) / (maps * size + 1)
+        assert gates.min() > 0.95
+        assert gates.max() < 1
+    wanted = maps.clone()
+    wanted[4:, 0] = 0  # what decides is on the map, so more than a bias must be learnt
+    before = {name: parameter.clone() for name, parameter in block.named_parameters()}
+    optimizer = torch.optim.Adam(block.parameters(), lr=0.05)
+    errors = []
+    for _ in range(100):
+        error = ((block(maps) - wanted) ** 2).mean()
+        optimizer.zero_grad()
+        error.backward()
+        optimizer.step()
+        errors.append(error.item())
+    assert errors[-1] < 0.1 * errors[0]
+    assert not any(torch.equal(before[name], parameter) for name, parameter in block.named_parameters())
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 32), (40, 24), (8, 8)])
@@ -43,10 +76,32 @@ def test_later_stages_see_the_former_maps() -> None:
     net = PoseResolveNet(TINY)
     images = torch.randn(1, 3, 32, 16)
     before = net(images)
+    maps = _stage(net, 0).affinity[-1]
+    assert isinstance(maps, torch.nn.Conv2d)
+    assert maps.bias is not None
     with torch.no_grad():
-        net.stages[0].affinity[-1].bias += 1
+        maps.bias += 1
     after = net(images)
     assert not torch.equal(before[2].confidence_BJhw, after[2].confidence_BJhw)
+
+
+@pytest.mark.parametrize("stages", [1, 3])
+@pytest.mark.parametrize("parse_blocks", [True, False])
+def test_maps_may_be_kept_in_front_of_the_last_parse_block(stages: int, parse_blocks: bool) -> None:
+    torch.manual_seed(0)
+    net = PoseResolveNet(TINY.model_copy(update={"stages": stages, "parse_blocks": parse_blocks})).eval()
+    images = torch.randn(2, 3, 32, 16)
+    kept, finest = net.unparsed(images), net(images)[-1]
+    assert kept.shape == (2, 57, 4, 2)
+    for parsed in (net.parsed(kept), net.parsed(kept.clone())):
+        torch.testing.assert_close(parsed.channels(), finest.channels())
+    assert torch.allclose(kept, finest.channels()) == (not parse_blocks)
+    if parse_blocks:
+        with torch.no_grad():
+            for parameter in _stage(net, -1).parse.parameters():
+                parameter.add_(1)
+        assert torch.equal(net.unparsed(images), kept), "nothing in front of the block has changed"
+        assert not torch.allclose(net.parsed(kept).channels(), finest.channels())
 
 
 def test_without_parse_blocks_there_are_none() -> None:
@@ -65,19 +120,20 @@ def test_layers_at_full_width_are_those_of_openpose() -> None:
 
     sizes = (3, 64, 64, 128, 128, 256, 256, 256, 256, 512, 512, 256, 128)
     assert convs(net.front_end) + convs(net.reduce) == [(a, b, 3) for a, b in itertools.pairwise(sizes)]
-    assert convs(net.stages[0].affinity) == [(128, 128, 3)] * 3 + [(128, 512, 1), (512, 38, 1)]
-    assert convs(net.stages[1].confidence) == [(185, 128, 7)] + [(128, 128, 7)] * 4 + [(128, 128, 1), (128, 19, 1)]
+    assert convs(_stage(net, 0).affinity) == [(128, 128, 3)] * 3 + [(128, 512, 1), (512, 38, 1)]
+    assert convs(_stage(net, 1).confidence) == [(185, 128, 7)] + [(128, 128, 7)] * 4 + [(128, 128, 1), (128, 19, 1)]
 
 
 def test_six_stages_have_as_many_parameters_as_openpose() -> None:
     with torch.device("meta"):
-        net = PoseResolveNet(PoseNetConfig(stages=6, parse_blocks=False))
+        net = PoseResolveNet(PoseNetConfig(stages=6, parse_blocks=False, norm="none"))
     assert sum(parameter.numel() for parameter in net.parameters()) == 52_311_446
 
 
-def test_signals_survive_the_depth() -> None:
+@pytest.mark.parametrize("norm", ["batch", "none"])
+def test_signals_survive_the_depth(norm: Literal["batch", "none"]) -> None:
     torch.manual_seed(0)
-    net = PoseResolveNet(PoseNetConfig(width=0.25))
+    net = PoseResolveNet(PoseNetConfig(width=0.25, norm=norm))
     features = net.reduce(net.front_end(torch.randn(2, 3, 64, 32)))
     assert 0.1 < features.std() < 10
 

@@ -1,7 +1,7 @@
 import pickle
 import urllib.error
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import pytest
 import torch
@@ -25,7 +25,7 @@ def test_trunks_by_name(name: str, channels: int) -> None:
     assert trunk.eval()(torch.randn(1, 3, 64, 32)).shape == (1, channels, 2, 1)
 
 
-@pytest.mark.parametrize("name", ["resnet19", "vit_b_16", "fcn_resnet50"])
+@pytest.mark.parametrize("name", ["resnet19", "maxvit_t", "fcn_resnet50"])
 def test_unknown_names_list_the_known(name: str) -> None:
     with pytest.raises(ValueError, match=f"invalid trunk '{name}', expected one of .*resnet50"):
         Trunk(name)
@@ -48,9 +48,40 @@ def test_last_stride_1_doubles_the_map(name: str) -> None:
         assert trunk(torch.zeros(1, 3, 64, 32)).shape == (1, trunk.channels, 4, 2)
 
 
-def test_last_stride_1_is_for_resnets() -> None:
-    with pytest.raises(ValueError, match="leave it at 2 for the trunk 'mobilenet_v2'"):
-        Trunk("mobilenet_v2", last_stride=1)
+@pytest.mark.parametrize(("name", "strided"), [("resnet18", "conv1"), ("resnet50", "conv2")])
+def test_a_short_trunk_ends_with_a_finer_map(name: str, strided: str) -> None:
+    torch.manual_seed(0)
+    trunk = Trunk(name, stages=3, last_stride=1).eval()
+    model = torchvision.models.get_model(name).eval()
+    missing, surplus = model.load_state_dict(trunk.state_dict(), strict=False)
+    assert {entry.split(".")[0] for entry in missing} == {"layer4", "fc"}
+    assert not surplus
+    first = model.layer3[0]
+    getattr(first, strided).stride = first.downsample[0].stride = (1, 1)
+    images = torch.randn(2, 3, 64, 32)
+    expected = images
+    for layer in ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3"):
+        expected = getattr(model, layer)(expected)
+    assert expected.shape == (2, trunk.channels, 8, 4)
+    torch.testing.assert_close(trunk(images), expected)
+
+
+@pytest.mark.parametrize(("stages", "stride", "cells"), [(1, 1, 16), (2, 2, 8), (2, 1, 16), (3, 2, 4), (4, 1, 4)])
+def test_a_trunk_has_the_stages_asked_for(stages: int, stride: Literal[1, 2], cells: int) -> None:
+    trunk = Trunk("resnet18", stages=stages, last_stride=stride)
+    assert [name for name, _ in trunk.named_children() if name.startswith("layer")] == [
+        f"layer{stage}" for stage in range(1, stages + 1)
+    ]
+    assert trunk(torch.zeros(2, 3, 64, 32)).shape == (2, trunk.channels, cells, cells // 2)
+    assert trunk.channels == 64 * 2 ** (stages - 1)
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2", "densenet121"])
+def test_stages_and_strides_are_for_resnets(name: str) -> None:
+    with pytest.raises(ValueError, match=f"last_stride = 1 is for ResNets: leave it at 2 for the trunk '{name}'"):
+        Trunk(name, last_stride=1)
+    with pytest.raises(ValueError, match=f"trunk_stages is for ResNets: leave it at 4 for the trunk '{name}'"):
+        Trunk(name, stages=3)
 
 
 def test_all_names_are_classification_models() -> None:
@@ -60,15 +91,16 @@ def test_all_names_are_classification_models() -> None:
 @pytest.fixture(scope="module")
 def resnet18() -> dict[str, Tensor]:
     torch.manual_seed(1)
-    return torchvision.models.resnet18().state_dict()
+    return dict(torchvision.models.resnet18().state_dict())
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 def test_weights_from_a_file(tmp_path: Path, resnet18: dict[str, Tensor], suffix: str) -> None:
     path = tmp_path / f"weights{suffix}"
     torch.save(resnet18, path) if suffix == ".pth" else save_file(resnet18, path)
-    trunk = Trunk("resnet18", weights=str(path))
-    assert all(torch.equal(tensor, resnet18[name]) for name, tensor in trunk.state_dict().items())
+    for stages in (4, 2):
+        trunk = Trunk("resnet18", weights=str(path), stages=stages)
+        assert all(torch.equal(tensor, resnet18[name]) for name, tensor in trunk.state_dict().items())
     with pytest.raises(ValueError, match=r"weights\..* lack 'layer1.2.conv1.weight', so they belong to another archi"):
         Trunk("resnet34", weights=str(path))
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, field_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from reid.config.body import LAYOUTS, Layout
 from reid.config.section import Section
@@ -20,15 +20,31 @@ def _way_to_give_layout(layout: Any) -> str:
 class PoseNetConfig(Section):
     """The pose resolve net."""
 
+    front_end: Literal["vgg", "pyramid"] = "vgg"
+    """VGG-19's first ten layers, as in the paper, or a small feature pyramid, which learns sooner from scratch."""
     width: float = Field(1.0, gt=0, le=4)
     """Channels as a multiple of the paper's."""
     stages: int = Field(3, ge=1, le=6)
-    """Two-stream stages behind the VGG front end."""
+    """Two-stream stages behind the front end."""
+    norm: Literal["auto", "batch", "none"] = "auto"
+    """Batch normalisation after every convolution; `auto` = where there are no pre-trained weights, which know none."""
     parse_blocks: bool = True
     """Channel parse blocks after every stage (Table V)."""
     weights: str | None = None
     """A safetensors or torch file of an OpenPose COCO body model, for the whole net, or of a VGG-19, for its front end;
     `imagenet` for torchvision's VGG-19; none = from scratch."""
+
+    @property
+    def normalised(self) -> bool:
+        """Whether its convolutions are batch-normalised."""
+        return self.norm == "batch" or (self.norm == "auto" and self.weights is None)
+
+    @model_validator(mode="after")
+    def _weights_fit(self) -> "PoseNetConfig":
+        if self.weights is not None and (self.front_end != "vgg" or self.norm == "batch"):
+            what = "front_end: pyramid" if self.front_end != "vgg" else "norm: batch"
+            raise ValueError(f"{what} has no pre-trained weights: set weights to none, or leave this out")
+        return self
 
 
 class ModelConfig(Section):
@@ -38,10 +54,19 @@ class ModelConfig(Section):
     """Any torchvision classification trunk by name."""
     weights: str | None = "imagenet"
     """`imagenet` for torchvision's default weights, a local weights file, or none = from scratch."""
+    trunk_stages: int = Field(4, ge=1, le=4)
+    """Stages of a ResNet that are kept: 4 is all, 3 ends with a finer map of fewer channels."""
     last_stride: Literal[1, 2] = 2
     """Stride of a ResNet's last stage."""
+    pooling: Literal["average", "gem"] = "average"
+    """How the baselines pool the trunk's map: its mean, or its generalised mean with a learnt exponent."""
+    neck: Literal["none", "bnneck"] = "none"
+    """Batch normalisation between the baselines' pooled vector and the identity classifier, and the descriptor."""
     pose: bool = True
-    """Whether the pose maps are fused in; without, every branch sees the trunk alone (Table IV)."""
+    """Whether pose maps are fused in; without, every branch sees the trunk alone (Table IV)."""
+    maps: Literal["net", "mean", "joints"] = "net"
+    """Whose pose maps are fused: the pose resolve net's; for comparison, the mean of everyone's joints in the training
+    split for every image, or what the dataset's own joints give, which a real camera does not know."""
     pose_net: PoseNetConfig = PoseNetConfig()
     sketch_dim: int = Field(8192, ge=16, le=65536)
     """Length of the compact bilinear sketch."""

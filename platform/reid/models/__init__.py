@@ -7,8 +7,8 @@ from reid.models.parse_block import ChannelParseBlock
 from reid.models.pooling import CompactBilinearPooling, signed_sqrt
 from reid.models.pose_net import POSE_STRIDE, PoseMaps, PoseResolveNet
 from reid.models.precision import at_least_fp32
-from reid.models.pretrained import IMAGENET_MEAN, IMAGENET_STD
-from reid.models.trunk import Trunk, trunk_names
+from reid.models.pretrained import IMAGENET_MEAN, IMAGENET_STD, require_weights
+from reid.models.trunk import Trunk, make_trunk, trunk_names
 
 __all__ = [
     "FGSAM",
@@ -27,6 +27,8 @@ __all__ = [
     "at_least_fp32",
     "carry_over",
     "count_parameters",
+    "make_trunk",
+    "require_weights",
     "signed_sqrt",
     "trunk_names",
 ]

@@ -109,6 +109,11 @@ class Aligned:
     attribute_logits: dict[str, Tensor]
 
 
+def plenary_alone(layout: Layout) -> Layout:
+    """A layout without parts, whose plenary branch carries no triplet loss."""
+    return layout.model_copy(update={"parts": (), "plenary_triplet": False})
+
+
 class LocallyReinforcedAlignment(nn.Module):
     """One branch per part of the layout, supervised by the part's attributes, and the plenary branch.
 
@@ -148,9 +153,10 @@ class LocallyReinforcedAlignment(nn.Module):
         self.triplet_branches = tuple(name for name, carries in triplets.items() if carries)
         self.fusions = nn.ModuleDict()
         self.branches = nn.ModuleDict()
-        for offset, (name, dim) in enumerate(dims.items()):
+        for number, (name, dim) in enumerate(dims.items(), start=1):
             if sketch_dim is not None:
-                self.fusions[name] = PartFusion(channels[name], trunk_channels, sketch_dim, seed + offset)
+                hashes = seed if name == PLENARY else seed + number  # the plenary branch has the same in every layout
+                self.fusions[name] = PartFusion(channels[name], trunk_channels, sketch_dim, hashes)
             self.branches[name] = Branch(
                 sketch_dim or trunk_channels,
                 dim,

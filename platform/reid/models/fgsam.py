@@ -13,12 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reid.config import AFFINITY_CHANNELS, CONFIDENCE_CHANNELS, POSE_CHANNELS, Attribute, ModelConfig
-from reid.models.alignment import Classifiers, LocallyReinforcedAlignment, PartFusion, unit_variance
-from reid.models.pooling import CompactBilinearPooling, bilinear_product
+from reid.config import AFFINITY_CHANNELS, CONFIDENCE_CHANNELS, Attribute, ModelConfig
+from reid.models.alignment import LocallyReinforcedAlignment, PartFusion, plenary_alone
+from reid.models.baseline import BaselineHead
+from reid.models.pooling import bilinear_product
 from reid.models.pose_net import PoseMaps, PoseResolveNet
 from reid.models.precision import at_least_fp32
-from reid.models.trunk import Trunk
+from reid.models.trunk import make_trunk
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +32,7 @@ class Output:
     attribute_logits: dict[str, Tensor] = field(default_factory=dict)
     """Logits (B × classes) by attribute."""
     embeddings: dict[str, Tensor] = field(default_factory=dict)
-    """L2-normalised embeddings (B × dim) by branch, plenary last."""
+    """Embeddings (B × dim) by branch, plenary last: of unit length, but for a baseline's pooled vector."""
     triplet_branches: tuple[str, ...] = ()
     """Branches whose embedding carries a triplet loss."""
     descriptor_BD: Tensor | None = None
@@ -40,18 +41,21 @@ class Output:
 
 @dataclass(frozen=True, kw_only=True)
 class _Form:
-    """What a training stage's model is made of, beside its classifiers."""
+    """What a training stage's model is made of."""
 
     trunk: bool = True
     fuses: bool = True
-    """Whether trunk and pose maps are batch-normalised and, with `pose` on, fused."""
+    """Whether trunk and pose maps are batch-normalised and, with `pose` on, fused; else there is a baseline's head."""
     parts: bool = False
     """Whether there is a branch for each part."""
+    triplet: bool = False
+    """Whether a baseline's pooled vector carries a triplet loss."""
 
 
 FORMS = {
     "pose": _Form(trunk=False),
     "baseline": _Form(fuses=False),
+    "strong_baseline": _Form(fuses=False, triplet=True),
     "intermediate": _Form(),
     "final": _Form(parts=True),
 }
@@ -62,15 +66,16 @@ class FGSAM(nn.Module):
     """Fine-Grained Spatial Alignment Model (Zhou et al., IEEE TIP 2020), in one of its training stages.
 
     - `pose`: the pose resolve net.
-    - `baseline`: the trunk, average pooling, an identity classifier.
-    - `intermediate`: trunk and pose maps, batch-normalised (eq. 6–8) and fused into one vector by compact bilinear
-      pooling, with classifiers for identity and every attribute.
+    - `baseline`: the trunk, pooling, an identity classifier.
+    - `strong_baseline`: the same, with a triplet loss on the pooled vector.
+    - `intermediate`: trunk and pose maps, batch-normalised (eq. 6–8) and fused by compact bilinear pooling, in the
+      plenary branch alone, which has classifiers for identity and every attribute.
     - `final`: locally reinforced alignment. Every part of the layout fuses its own pose channels with the trunk's map
-      into an embedding that its attributes' classifiers read; the plenary branch sees all channels and has the identity
-      classifier and the attributes that no part shows.
+      into an embedding that its attributes' classifiers read; the plenary branch sees all channels and keeps the
+      identity classifier and the attributes that no part shows.
 
     Modules that stages share have the same names, so weights carry over by name (`carry_over`). The descriptor is the
-    pooled or fused vector, in `final` all branches' embeddings concatenated and divided by √(number of branches).
+    pooled vector of a baseline, else all branches' embeddings concatenated and divided by √(number of branches).
 
     Args:
         config: sizes and switches. With `pose` off, every branch sees the trunk's map, batch-normalised and averaged.
@@ -101,62 +106,44 @@ class FGSAM(nn.Module):
         self.stage = stage
         self._form = FORMS[stage]
         self.attributes = dict(attributes)
-        num_classes = {name: len(attribute.classes) for name, attribute in attributes.items()}
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             if not self._form.trunk:
                 self.pose_net = PoseResolveNet(config.pose_net, pretrained=pretrained)
                 return
-            weights = config.weights if pretrained else None
-            self.trunk = Trunk(config.trunk, weights=weights, last_stride=config.last_stride)
+            self.trunk = make_trunk(config, pretrained=pretrained)
             channels = self.trunk.channels
             if not self._form.fuses:
-                self.baseline = Classifiers(channels, num_identities, {})
+                self.baseline = BaselineHead(channels, num_identities, pooling=config.pooling, neck=config.neck)
                 return
             self.trunk_norm = nn.BatchNorm2d(channels)
             if config.pose:
-                self.pose_net = PoseResolveNet(config.pose_net, pretrained=pretrained)
+                if config.maps == "net":
+                    self.pose_net = PoseResolveNet(config.pose_net, pretrained=pretrained)
                 self.confidence_norm = nn.BatchNorm2d(CONFIDENCE_CHANNELS)
                 self.affinity_norm = nn.BatchNorm2d(AFFINITY_CHANNELS)
-            if not self._form.parts:
-                if config.pose:
-                    self.pooling = CompactBilinearPooling(channels, POSE_CHANNELS, config.sketch_dim, seed)
-                fused_dim = config.sketch_dim if config.pose else channels
-                self.intermediate = Classifiers(fused_dim, num_identities, num_classes)
-            else:
-                self.alignment = LocallyReinforcedAlignment(
-                    config.resolved_layout(),
-                    trunk_channels=channels,
-                    sketch_dim=config.sketch_dim if config.pose else None,
-                    num_identities=num_identities,
-                    attributes=attributes,
-                    seed=seed,
-                )
+            layout = config.resolved_layout()
+            self.alignment = LocallyReinforcedAlignment(
+                layout if self._form.parts else plenary_alone(layout),
+                trunk_channels=channels,
+                sketch_dim=config.sketch_dim if config.pose else None,
+                num_identities=num_identities,
+                attributes=attributes,
+                seed=seed,
+            )
 
-    def forward(self, images_BCHW: Tensor) -> Output:
+    def forward(self, images_BCHW: Tensor, unparsed_BJhw: Tensor | None = None) -> Output:
+        """Args: images, and the maps that `pose_maps` takes."""
         if not self._form.trunk:
             return Output(pose=self.pose_net(images_BCHW))
         features_BCHW = self.trunk(images_BCHW)
         if not self._form.fuses:
-            pooled_BC = features_BCHW.mean(dim=(2, 3))
-            identity_logits_BK, _ = self.baseline(pooled_BC)
-            return Output(
-                identity_logits_BK=identity_logits_BK, descriptor_BD=F.normalize(at_least_fp32(pooled_BC), dim=1)
-            )
+            return self._pooled(features_BCHW)
         features_BCHW = self.trunk_norm(features_BCHW)
-        pose = self.pose_net(images_BCHW) if self.config.pose else ()
+        pose = self.pose_maps(images_BCHW, unparsed_BJhw)
         with torch.autocast(images_BCHW.device.type, enabled=False):
             sum_BC = at_least_fp32(features_BCHW).sum(dim=(2, 3))
             product_BCJ = bilinear_product(features_BCHW, self._normed(pose[-1])) if pose else None
-        if not self._form.parts:
-            fused_BD = F.normalize(sum_BC, dim=1) if product_BCJ is None else self.pooling.fuse(product_BCJ)
-            identity_logits_BK, attribute_logits = self.intermediate(unit_variance(fused_BD))
-            return Output(
-                pose=pose,
-                identity_logits_BK=identity_logits_BK,
-                attribute_logits=attribute_logits,
-                descriptor_BD=fused_BD,
-            )
         aligned = self.alignment(sum_BC, product_BCJ)
         return Output(
             pose=pose,
@@ -167,8 +154,38 @@ class FGSAM(nn.Module):
             descriptor_BD=torch.cat(list(aligned.embeddings.values()), dim=1) / len(aligned.embeddings) ** 0.5,
         )
 
+    def pose_maps(self, images_BCHW: Tensor, unparsed_BJhw: Tensor | None = None) -> tuple[PoseMaps, ...]:
+        """The pose maps that are fused, the finest last; none with `pose` off.
+
+        Args:
+            unparsed_BJhw: maps that were computed before: `PoseResolveNet.unparsed`, or with `config.maps` other than
+                `net` the maps as they are; none = the pose resolve net looks at the images.
+
+        Raises:
+            ValueError: there is neither a net nor maps.
+        """
+        if not self.config.pose:
+            return ()
+        if self.config.maps == "net":
+            return self.pose_net(images_BCHW) if unparsed_BJhw is None else (self.pose_net.parsed(unparsed_BJhw),)
+        if unparsed_BJhw is None:
+            raise ValueError(
+                f"model.maps: {self.config.maps} needs maps made from a dataset's joints, so such a model is for "
+                "comparison alone: train one with maps=net to describe other images"
+            )
+        return (PoseMaps.of(unparsed_BJhw),)
+
+    def _pooled(self, features_BCHW: Tensor) -> Output:
+        pooled_BC, necked_BC, identity_logits_BK = self.baseline(features_BCHW)
+        return Output(
+            identity_logits_BK=identity_logits_BK,
+            embeddings={"pooled": pooled_BC} if self._form.triplet else {},
+            triplet_branches=("pooled",) if self._form.triplet else (),
+            descriptor_BD=F.normalize(at_least_fp32(necked_BC), dim=1),
+        )
+
     def part_maps(self, pose: PoseMaps) -> dict[str, Tensor]:
-        """Where each branch of stage `final` looks: maps (B, h, w) by branch, plenary last (paper, Fig. 6).
+        """Where each branch looks: maps (B, h, w) by branch, plenary last (paper, Fig. 6).
 
         A cell's value is the mean absolute value of the branch's pose channels there, batch-normalised (eq. 6–8) and
         mixed by the branch's 1×1 conv, as compact bilinear pooling takes them in.
@@ -176,7 +193,7 @@ class FGSAM(nn.Module):
         Args:
             pose: what the last stage of the pose resolve net saw, `Output.pose[-1]`.
         """
-        assert self._form.parts, f"stage {self.stage} has no parts"
+        assert self._form.fuses, f"stage {self.stage} fuses no maps"
         with torch.autocast(pose.confidence_BJhw.device.type, enabled=False):
             normed_BJhw = self._normed(pose)
             return {

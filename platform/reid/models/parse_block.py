@@ -2,6 +2,9 @@
 
 from torch import Tensor, nn
 
+OPEN = 4.0
+"""Bias before the sigmoid of a block that starts open: a weight of 0.98."""
+
 
 class ChannelParseBlock(nn.Module):
     """Re-weights every channel by what the whole map shows (paper, section III-A.2 and Fig. 4).
@@ -11,9 +14,10 @@ class ChannelParseBlock(nn.Module):
     Args:
         channels: channels C of the maps.
         reduction: the hidden layer has C / reduction channels, one at least.
+        start_open: start with weights near 1, so that maps which are good already keep their height; else near 0.5.
     """
 
-    def __init__(self, channels: int, reduction: int = 4) -> None:
+    def __init__(self, channels: int, reduction: int = 4, *, start_open: bool = False) -> None:
         super().__init__()
         hidden = max(1, channels // reduction)
         self.weigh = nn.Sequential(
@@ -23,6 +27,11 @@ class ChannelParseBlock(nn.Module):
             nn.Conv2d(hidden, channels, 1),
             nn.Sigmoid(),
         )
+        if start_open:
+            last = self.weigh[3]
+            assert isinstance(last, nn.Conv2d)
+            nn.init.zeros_(last.weight)
+            nn.init.constant_(last.bias, OPEN)  # type: ignore[arg-type]
 
     def forward(self, maps_BCHW: Tensor) -> Tensor:
         weights_BC11: Tensor = self.weigh(maps_BCHW)
