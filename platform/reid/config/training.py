@@ -35,6 +35,10 @@ class LossConfig(Section):
     """Exponent γ of the focal weight."""
     mining: Literal["batch_all", "batch_hard"] = "batch_all"
     """Every valid triplet of the global batch, or the hardest positive and negative of each anchor."""
+    averaging: Literal["valid", "active"] = "valid"
+    """Over all mined triplets, or over those alone that cost anything: easy ones then do not shrink the loss."""
+    reduction: Literal["sum", "mean"] = "sum"
+    """How the terms of several attributes, and those of several branches, are put together; eq. 11 sums them."""
     identity_weight: Weight = 1.0
     attribute_weight: Weight = 1.0
     triplet_weight: Weight = 1.0
@@ -52,6 +56,8 @@ class PhaseConfig(Section):
     """Adam's initial learning rate."""
     halve_every: int = Field(ge=1)
     """Epochs after which the learning rate is halved, again and again."""
+    decay: Literal["halve", "cosine"] = "halve"
+    """`cosine` lets the learning rate fall to zero along half a cosine over the phase, in place of halving it."""
     warmup: int = Field(0, ge=0)
     """Epochs over which the learning rate first rises linearly; the paper has none."""
     batch_size: int = Field(64, ge=2)
@@ -63,7 +69,14 @@ class PhaseConfig(Section):
     amsgrad: bool = False
     """Whether Adam keeps the largest second moment (AMSGrad)."""
     rates: dict[str, Weight] = Field(default_factory=dict)
-    """Learning rate of a module of the model, as a multiple of the phase's, such as {pose_net: 0.1}; 1 where none."""
+    """Learning rate of a module of the model, as a multiple of the phase's, such as {pose_net: 0.1}, or
+    {pose_net.front_end: 0.1} for a part of it; 0 = frozen: weights and statistics stay as they are. Where none is given
+    it is 1, but 0 for modules that the stage keeps as a former phase left them: FGSAM's pose resolve net after its own
+    phase, up to the last parse block."""
+    clip_gradient: float | None = Field(None, gt=0, allow_inf_nan=False)
+    """Largest norm of the gradient of all weights together; larger ones are scaled down; none = not clipped."""
+    ema: float = Field(0.0, ge=0, lt=1)
+    """Decay of an exponential moving average of the weights, by step, which is then what the phase leaves; 0 = none."""
 
     @model_validator(mode="after")
     def _batch_divides(self) -> "PhaseConfig":

@@ -47,6 +47,9 @@ class FocalTripletLoss(nn.Module):
         mining: `batch_all` averages over all valid triplets (a ≠ p of one identity, n of another), easy ones included;
             `batch_hard` over the anchors that have both, each with its farthest positive and nearest negative.
         kind: `focal` (eq. 10) or `plain` (eq. 9, which has neither β nor γ).
+        averaging: `valid` averages over all mined triplets; `active` over those alone whose margin is violated or, with
+            `focal`, whose pair is farther apart than β, so that easy triplets do not shrink the loss (Hermans et al.,
+            "In Defense of the Triplet Loss", 2017).
     """
 
     def __init__(
@@ -56,18 +59,24 @@ class FocalTripletLoss(nn.Module):
         gamma: float = 2.0,
         mining: Literal["batch_all", "batch_hard"] = "batch_all",
         kind: Literal["focal", "plain"] = "focal",
+        averaging: Literal["valid", "active"] = "valid",
     ) -> None:
         super().__init__()
-        for what, given, known in (("mining", mining, _MINERS), ("kind", kind, ("focal", "plain"))):
+        for what, given, known in (
+            ("mining", mining, _MINERS),
+            ("kind", kind, ("focal", "plain")),
+            ("averaging", averaging, ("valid", "active")),
+        ):
             if given not in known:
                 raise ValueError(f"invalid {what} '{given}', expected one of {', '.join(known)}")
         self.alpha, self.beta, self.gamma = alpha, beta, gamma
         self.mining = mining
         self.kind = kind
+        self.averaging = averaging
 
     @classmethod
     def from_config(cls, config: LossConfig) -> "FocalTripletLoss":
-        return cls(config.alpha, config.beta, config.gamma, config.mining, config.triplet)
+        return cls(config.alpha, config.beta, config.gamma, config.mining, config.triplet, config.averaging)
 
     def forward(self, embeddings: Tensor, labels_B: Tensor) -> Tensor:
         """Mean loss of the mined triplets.
@@ -87,8 +96,9 @@ class FocalTripletLoss(nn.Module):
             negative_BB = ~positive_BB
             positive_BB = positive_BB.fill_diagonal_(False)
             d_ap, d_an, valid = _MINERS[self.mining](distances, positive_BB, negative_BB)
-            losses = self._per_triplet(d_ap, d_an)
-            return torch.where(valid, losses, 0).sum(dim=(-2, -1)) / valid.sum().clamp(min=1)
+            losses = torch.where(valid, self._per_triplet(d_ap, d_an), 0)
+            counted = valid.expand_as(losses) if self.averaging == "valid" else losses > 0
+            return losses.sum(dim=(-2, -1)) / counted.sum(dim=(-2, -1)).clamp(min=1)
 
     def _per_triplet(self, d_ap: Tensor, d_an: Tensor) -> Tensor:
         if self.kind == "plain":
@@ -109,6 +119,9 @@ def _batch_all(distances: Tensor, positive_BB: Tensor, negative_BB: Tensor) -> t
 
 def _batch_hard(distances: Tensor, positive_BB: Tensor, negative_BB: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Distances …B1 and …B1, and valid_B1."""
+    if not len(positive_BB):
+        nothing = distances.sum(dim=-1, keepdim=True)
+        return nothing, nothing, positive_BB.any(dim=1, keepdim=True)
     farthest = torch.where(positive_BB, distances, 0).amax(dim=-1, keepdim=True)
     nearest = torch.where(negative_BB, distances, torch.inf).amin(dim=-1, keepdim=True)
     valid_B1 = positive_BB.any(dim=1, keepdim=True) & negative_BB.any(dim=1, keepdim=True)
