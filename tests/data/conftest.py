@@ -65,6 +65,7 @@ def write_market(root: Path) -> Path:
             write_image(folder / name, seed=1000 * len(split) + number)
         (folder / "Thumbs.db").write_bytes(b"\xd0\xcf\x11\xe0 no image")
     write_attributes(root / "market_attribute.mat")
+    write_person_keypoints(root)
     return root
 
 
@@ -104,6 +105,23 @@ def write_coco(root: Path, people: list[dict[str, Any]], *, height: int = 200, w
         (root / "annotations").mkdir(exist_ok=True)
         (root / "annotations" / f"person_keypoints_{split}.json").write_text(json.dumps(content))
     return root
+
+
+def write_person_keypoints(root: Path) -> None:
+    """Joints of every image but junk and distractors, as the embedded benchmark has them beside its images."""
+    paths = sorted(path.relative_to(root).as_posix() for path in root.glob("*/*.jpg"))
+    images = [{"id": number, "file_name": path, "height": 128, "width": 64} for number, path in enumerate(paths)]
+    people = [
+        coco_person(image["id"], 1 + image["id"], [0.0, 0.0, 54.0, 108.0])
+        for image in images
+        if not Path(image["file_name"]).name.startswith(("-1", "0000"))
+    ]
+    content = {
+        "images": images,
+        "annotations": people,
+        "categories": [{"id": 1, "name": "person", "keypoints": COCO_JOINTS, "skeleton": []}],
+    }
+    (root / "person_keypoints.json").write_text(json.dumps(content))
 
 
 @pytest.fixture

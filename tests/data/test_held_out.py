@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import ArrayLike
 
-from reid.data import DataError, Dataset, Split, map_in_process, open_dataset, prepare
+from reid.config import DataConfig
+from reid.data import DataError, Dataset, ReIDBatches, Split, map_in_process, open_dataset, prepare
 from reid.data.held_out import HoldOut, hold_out
 from reid.embedded import SIZES, render_market1501
 
@@ -68,7 +70,33 @@ def test_images_and_labels_belong_together(whole: Dataset) -> None:
         assert len(split) == len(rows)
         assert (split.attributes_NA == source.attributes_NA[rows]).all()
         some = np.array([len(split) - 1, 0])
-        assert torch.equal(split.gather(some), source.gather(rows[some]))
+        for field in ("gather", "keypoints", "ignore"):
+            assert torch.equal(getattr(split, field)(some), getattr(source, field)(rows[some]))
+        assert split.keypoints(np.arange(len(split))).any()
+
+
+class NumberedMaps:
+    """The map of every image tells its row."""
+
+    def gather(self, indices: ArrayLike) -> torch.Tensor:
+        return torch.tensor(np.asarray(indices).tolist()).float()[:, None, None, None].expand(-1, 57, 16, 8)
+
+
+def test_maps_attached_to_the_whole_go_along_with_its_images(store: Path) -> None:
+    view = hold_out(open_dataset(store, splits=("train",)), RULE)
+    assert all(split.maps is None for split in view.splits.values())
+    source = view.whole.splits["train"]
+    source.attach(NumberedMaps())
+    place = {name: row for row, name in enumerate(source.names)}
+    for name, split in view.splits.items():
+        rows = np.array([place[image] for image in split.names])
+        batches = ReIDBatches(view, name, DataConfig(height=128, width=64), device="cpu")
+        some = np.array([len(split) - 1, 0, 1])
+        images, maps = batches.inputs(some)
+        assert torch.equal(images, batches.inference(some))
+        assert maps[:, 3, 2, 1].tolist() == rows[some].tolist()
+        assert split.maps is not None
+        assert torch.equal(split.maps.gather(some), maps)
 
 
 def test_the_draw_is_the_seeds_alone(whole: Dataset) -> None:

@@ -1,6 +1,6 @@
 """One of several ranks, started by test_world_sizes: trains with 1, 2, … ranks and writes down what it measured.
 
-Usage: rank.py RANK FOLDER; the folder holds a pickle: by world size, jobs by stage.
+Usage: rank.py RANK FOLDER; the folder holds a pickle: by world size, jobs by name.
 """
 
 import dataclasses
@@ -12,15 +12,19 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 
 from reid.training import loop
 from reid.training.checkpoint import PhaseState
+from reid.training.step import train_step
 
 DEVICE = torch.device("cpu")
 SINGLE = ("baseline", "final")
-"""Stages that are measured in single precision too."""
-train_step = loop.train_step
+"""Jobs that are measured in single precision too."""
+
+
+def as_double(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(x.double() if isinstance(x, Tensor) and x.is_floating_point() else x for x in inputs)
 
 
 def in_double(job: loop.PhaseJob) -> loop.PhaseJob:
@@ -28,29 +32,38 @@ def in_double(job: loop.PhaseJob) -> loop.PhaseJob:
 
     def build(*args: Any, **kwargs: Any) -> nn.Module:
         model = job.stage.build(*args, **kwargs).double()
-        model.register_forward_pre_hook(lambda _, inputs: (inputs[0].double(),))
+        for module in model.modules():
+            module.register_forward_pre_hook(as_double)
         return model
 
     return dataclasses.replace(job, stage=dataclasses.replace(job.stage, build=build))
 
 
 def measure(job: loop.PhaseJob) -> dict[str, Any]:
-    """Every term of every step, the first step's gradients (norm and sum), scores and pictures of the last epoch."""
+    """Every term of every step, the first step's gradients (norm and sum), what the steps moved, scores and pictures of
+    the last epoch."""
+    before: dict[str, Tensor] = {}
+    after: dict[str, Tensor] = {}
     steps: list[dict[str, float]] = []
     gradients: dict[str, list[float]] = {}
     epochs: list[tuple[dict[str, float], list[str]]] = []
 
-    def recording(*args: Any, **kwargs: Any) -> dict[str, torch.Tensor]:
+    def recording(*args: Any, **kwargs: Any) -> dict[str, Tensor]:
+        model = getattr(args[0], "module", args[0])
+        if not steps:
+            before.update((name, tensor.clone()) for name, tensor in model.state_dict().items())
         terms = train_step(*args, **kwargs)
         if not steps:
             gradients.update(
-                (name.removeprefix("module."), [weight.grad.norm().item(), weight.grad.sum().item()])
-                for name, weight in args[0].named_parameters()
+                (name, [weight.grad.norm().item(), weight.grad.sum().item()])
+                for name, weight in model.named_parameters()
+                if weight.grad is not None
             )
+        after.update(model.state_dict())
         steps.append({name: value.item() for name, value in terms.items()})
         return terms
 
-    loop.train_step = recording
+    loop.train_step = recording  # type: ignore[attr-defined]
 
     def report(state: PhaseState, save: Any) -> None:
         epochs.append((state.history[-1].metrics, sorted(save.keywords["pictures"])))
@@ -60,6 +73,7 @@ def measure(job: loop.PhaseJob) -> dict[str, Any]:
     return {
         "steps": steps,
         "gradients": gradients,
+        "moved": [name for name, tensor in after.items() if not torch.equal(tensor, before[name])],
         "scores": {k: v for k, v in metrics.items() if k.startswith("eval/")},
         "pictures": pictures,
     }
@@ -74,9 +88,9 @@ def main(rank: int, folder: Path) -> None:
         measured: dict[str, dict[str, Any]] = {}
         for precision, prepared in (("double", in_double), ("single", lambda job: job)):
             measured[precision] = {
-                stage: measure(prepared(job))
-                for stage, job in jobs.items()
-                if precision == "double" or (world < 3 and stage in SINGLE)
+                name: measure(prepared(job))
+                for name, job in jobs.items()
+                if precision == "double" or (world < 3 and name in SINGLE)
             }
         (folder / f"{world}-{rank}.json").write_text(json.dumps(measured))
         if world > 1:

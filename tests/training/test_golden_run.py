@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from reid.cluster import fit
 from reid.config import RunConfig, load_config
@@ -61,10 +61,15 @@ def _in_double() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
+def as_double(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(x.double() if isinstance(x, Tensor) and x.is_floating_point() else x for x in inputs)
+
+
 def in_double(stage: Stage) -> Stage:
     def build(*args: Any, **kwargs: Any) -> nn.Module:
         model = stage.build(*args, **kwargs).double()
-        model.register_forward_pre_hook(lambda _, inputs: (inputs[0].double(),))
+        for module in model.modules():
+            module.register_forward_pre_hook(as_double)
         return model
 
     return dataclasses.replace(stage, build=build)

@@ -1,10 +1,12 @@
+import math
+
 import pytest
 
 from reid.config import PhaseConfig
 from reid.training.schedule import learning_rate
 
 
-def phase(**settings: int) -> PhaseConfig:
+def phase(**settings: object) -> PhaseConfig:
     return PhaseConfig.model_validate(
         {"stage": "baseline", "epochs": 150, "learning_rate": 1e-3, "halve_every": 50} | settings
     )
@@ -17,13 +19,26 @@ def test_it_is_halved_every_fifty_epochs(epoch: int, expected: float) -> None:
     assert learning_rate(phase(), epoch * 7, 7) == learning_rate(phase(), epoch * 7 + 6, 7) == expected
 
 
-def test_it_depends_on_the_step_alone() -> None:
-    steps = list(range(0, 1200, 13))
-    forwards = {step: learning_rate(phase(warmup=3), step, 7) for step in steps}
-    assert forwards == {step: learning_rate(phase(warmup=3), step, 7) for step in reversed(steps)}
+def test_half_a_cosine_leads_from_the_rate_to_next_to_nothing() -> None:
+    rates = [learning_rate(phase(decay="cosine"), step, 7) for step in range(150 * 7)]
+    assert rates[0] == 1e-3
+    assert rates[75 * 7] == pytest.approx(5e-4)
+    assert rates[50 * 7] == pytest.approx(1e-3 * (1 + math.cos(math.pi / 3)) / 2)
+    assert 0 < rates[-1] < 1e-8
+    assert rates == sorted(set(rates), reverse=True)
 
 
-def test_warm_up_rises_linearly_to_the_full_rate() -> None:
-    rates = [learning_rate(phase(warmup=2), step, 5) for step in range(12)]
-    assert rates[:10] == pytest.approx([1e-3 * (step + 1) / 10 for step in range(10)])
-    assert rates[10:] == [1e-3, 1e-3]
+@pytest.mark.parametrize("decay", ["halve", "cosine"])
+def test_it_depends_on_the_step_alone(decay: str) -> None:
+    steps = list(range(0, 1000, 13))
+    forwards = {step: learning_rate(phase(warmup=3, decay=decay), step, 7) for step in steps}
+    assert forwards == {step: learning_rate(phase(warmup=3, decay=decay), step, 7) for step in reversed(steps)}
+
+
+@pytest.mark.parametrize("decay", ["halve", "cosine"])
+def test_warm_up_rises_linearly_to_the_rate_without_it(decay: str) -> None:
+    full = [learning_rate(phase(decay=decay), step, 5) for step in range(12)]
+    rates = [learning_rate(phase(decay=decay, warmup=2), step, 5) for step in range(12)]
+    assert rates[:10] == pytest.approx([rate * (step + 1) / 10 for step, rate in enumerate(full[:10])])
+    assert rates[10:] == full[10:]
+    assert full[11] == pytest.approx(1e-3, rel=1e-3)

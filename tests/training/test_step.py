@@ -25,7 +25,9 @@ def loss(output: Tensor, given: ReIDBatch, config: RunConfig, ranks: object) -> 
     return {"identity": nn.functional.cross_entropy(output, given.labels_B), "size": output.square().mean()}
 
 
-def step(model: nn.Module, optimizer: torch.optim.Optimizer, images_BCHW: Tensor) -> dict[str, Tensor]:
+def step(
+    model: nn.Module, optimizer: torch.optim.Optimizer, images_BCHW: Tensor, clip_gradient: float | None = None
+) -> dict[str, Tensor]:
     return train_step(
         model,
         batch(images_BCHW),
@@ -35,6 +37,7 @@ def step(model: nn.Module, optimizer: torch.optim.Optimizer, images_BCHW: Tensor
         ranks=ProcessGroupRanks([4]),
         dtype=torch.float32,
         place="phase final, epoch 3, step 7",
+        clip_gradient=clip_gradient,
     )
 
 
@@ -63,3 +66,17 @@ def test_the_terms_are_those_before_the_update(images: Tensor) -> None:
     assert {name: value.item() for name, value in first.items()} == pytest.approx(expected)
     assert not any(value.requires_grad for value in first.values())
     assert sum(step(model, optimizer, images).values()) < sum(first.values())
+
+
+@pytest.mark.parametrize("share", [0.25, 1.5])
+def test_the_gradient_of_all_weights_together_is_clipped_where_it_is_longer(images: Tensor, share: float) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 6), nn.Linear(6, 2))
+    optimizer = torch.optim.SGD([{"params": model[1].parameters()}, {"params": model[2].parameters()}], lr=1.0)
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    total = torch.stack([*loss(model(images), batch(images), CONFIG, 0).values()]).sum()
+    gradients = torch.autograd.grad(total, [*model.parameters()])
+    length = sum(gradient.square().sum().item() for gradient in gradients) ** 0.5
+    step(model, optimizer, images, clip_gradient=share * length)
+    for parameter, start, gradient in zip(model.parameters(), before, gradients, strict=True):
+        torch.testing.assert_close(start - parameter, min(share, 1.0) * gradient, rtol=1e-4, atol=1e-7)

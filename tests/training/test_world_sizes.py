@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from reid.config import RunConfig, load_config
+from reid.config import RunConfig, load_config, with_settings
 from reid.stages import stage_of
 from reid.training import PhaseJob
 
@@ -22,10 +22,12 @@ BATCHES = {  # images or identities of none divide by 2 or by 3
     "final": {"batch_size": 20, "images_per_identity": 4},
 }
 STEPS_PER_EPOCH = {"pose": 3, "baseline": 4, "intermediate": 4, "final": 3}
-LEARNING_RATES = {"pose": 1e-4, "baseline": 1e-4, "intermediate": 1e-5, "final": 1e-5}
+LEARNING_RATES = {"pose": 1e-4, "baseline": 2e-5, "intermediate": 1e-5, "final": 1e-5}
 """At larger rates, rounding alone tears two runs of an untrained network apart, as in any training."""
 STAGES = {1: tuple(BATCHES), 2: tuple(BATCHES), 3: ("final",)}
 """What is compared, by world size."""
+FROZEN_TRUNK = {"model.batch_norm": "local", "phases.baseline.rates": {"trunk": 0.0}, "phases.baseline.epochs": 1}
+"""What differs in one more training of the baseline, by several ranks."""
 
 pytestmark = pytest.mark.slow
 
@@ -50,6 +52,7 @@ def measured(stores: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) 
         ],
     )
     jobs = {world: {stage: job(config, stage, stores) for stage in stages} for world, stages in STAGES.items()}
+    jobs[2]["frozen trunk"] = job(with_settings(config, FROZEN_TRUNK), "baseline", stores)
     (folder / "jobs.pickle").write_bytes(pickle.dumps(jobs))
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2] / "platform")}
     script = Path(__file__).with_name("rank.py")
@@ -110,10 +113,24 @@ def test_the_steps_trained_something(measured: Measured, stage: str) -> None:
     assert max(totals) - min(totals) > 0.1
 
 
+@pytest.mark.parametrize("stage", ["intermediate", "final"])
+@pytest.mark.parametrize("world", [1, 2])
+def test_the_pose_net_stays_as_it_is_but_for_the_last_parse_block(measured: Measured, world: int, stage: str) -> None:
+    moved = [name for name in measured[world][0]["double"][stage]["moved"] if name.startswith("pose_net.")]
+    assert moved
+    assert all(name.startswith("pose_net.stages.1.parse.") for name in moved)
+
+
+def test_what_is_frozen_stays_as_it_is_on_every_rank(measured: Measured) -> None:
+    for rank in range(2):
+        moved = measured[2][rank]["double"]["frozen trunk"]["moved"]
+        assert {name.partition(".")[0] for name in moved} == {"baseline"}
+
+
 @pytest.mark.parametrize("world", [2, 3])
 def test_scores_are_those_of_one_rank_and_equal_on_all(measured: Measured, world: int) -> None:
     alone = measured[1][0]["double"]["final"]["scores"]
-    assert {"eval/mAP", "eval/attributes/gender"} <= alone.keys()
+    assert {"eval/mAP", "eval/attributes/gender", "eval/people/mean_map/pck"} <= alone.keys()
     for rank in range(world):
         assert measured[world][rank]["double"]["final"]["scores"] == pytest.approx(alone, abs=1e-6)
 

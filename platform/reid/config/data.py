@@ -8,7 +8,7 @@ from reid.config.section import Section
 
 
 class AugmentationConfig(Section):
-    """Random changes to training images, drawn for the whole global batch; the paper has the flip alone."""
+    """Random changes to training images, drawn for the whole global batch; the paper names none."""
 
     flip: float = Field(0.5, ge=0, le=1)
     """Probability of a horizontal flip."""

@@ -7,6 +7,7 @@ from reid.data.descriptors import DescriptorTable, Origin, RowLabels, image_plac
 from reid.data.held_out import HoldOut, hold_out
 from reid.data.kinds import POSE, REID, DataKind
 from reid.data.loading import PoseBatches, ReIDBatches
+from reid.data.map_store import MapStore, map_stores
 from reid.data.parallel import MapTasks, map_in_process, map_in_processes
 from reid.data.pixels import UnreadableImageError, load_image, resized
 from reid.data.preparation import plan_digest, prepare
@@ -26,6 +27,7 @@ __all__ = [
     "Dataset",
     "DescriptorTable",
     "HoldOut",
+    "MapStore",
     "MapTasks",
     "Origin",
     "PoseBatch",
@@ -44,6 +46,7 @@ __all__ = [
     "local_copy",
     "map_in_process",
     "map_in_processes",
+    "map_stores",
     "normalise",
     "open_dataset",
     "open_store",

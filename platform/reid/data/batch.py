@@ -2,7 +2,7 @@
 """What a model is trained on.
 
 Legend: B images, C = 3 channels, H × W input pixels, A attributes, M people at most,
-        J = 18 joints (`config.body.JOINTS`).
+        J = 18 joints (`config.body.JOINTS`), of maps the 57 pose channels; h × w map cells.
 """
 
 from dataclasses import dataclass
@@ -22,6 +22,13 @@ class ReIDBatch:
     """int64 class of every attribute; -1 = missing, ignored by losses and metrics."""
     attribute_names: tuple[str, ...]
     """Names of the A columns."""
+    maps_BJhw: Tensor | None = None
+    """float32 pose maps that were computed before, if any, moved as the images were."""
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """What a model is called with."""
+        return (self.images_BCHW,) if self.maps_BJhw is None else (self.images_BCHW, self.maps_BJhw)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,3 +41,8 @@ class PoseBatch:
     """float32 (x, y, v): input pixels, pixel centres at whole numbers; v = 0 not labelled, 1 occluded, 2 visible."""
     ignore_BHW: Tensor
     """bool at 1/8 of the input size: True where people are not annotated and nothing is to be learnt."""
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """What a model is called with."""
+        return (self.images_BCHW,)

@@ -55,8 +55,8 @@ def write_chunk(chunk: Chunk) -> list[str]:
             complaints.append(str(error))
             continue
         images.append(_stored_image(chunk, image, row))
-        if chunk.records.crops is not None:
-            outlines = chunk.records.crops.ignored[row]
+        if chunk.records.keypoints_NMJ3 is not None:
+            outlines = () if chunk.records.crops is None else chunk.records.crops.ignored[row]
             masks.append(ignore_mask(outlines, (image.height, image.width), _box(chunk, row), chunk.image_size))
     if not complaints:
         write_shard(chunk.path, _columns(chunk, images, masks))
@@ -91,14 +91,15 @@ def _columns(chunk: Chunk, images: list[NDArray[np.uint8] | bytes], masks: list[
     }
     if records.attributes_NA.shape[1]:
         columns["attributes"] = records.attributes_NA
-    if records.crops is not None:
-        columns["keypoints"] = records.crops.keypoints_NMJ3
+    if records.keypoints_NMJ3 is not None:
+        columns["keypoints"] = records.keypoints_NMJ3
         columns["ignore"] = np.stack(masks)
     return columns
 
 
-def _box(chunk: Chunk, row: int) -> Box:
-    assert chunk.records.crops is not None
+def _box(chunk: Chunk, row: int) -> Box | None:
+    if chunk.records.crops is None:
+        return None
     left, top, right, bottom = chunk.records.crops.boxes_N4[row].tolist()
     return left, top, right, bottom
 
@@ -106,6 +107,5 @@ def _box(chunk: Chunk, row: int) -> Box:
 def _stored_image(chunk: Chunk, image: Image.Image, row: int) -> NDArray[np.uint8] | bytes:
     if chunk.records.crops is None and chunk.encoding == "compressed":
         return (chunk.source / chunk.records.paths[row]).read_bytes()
-    box = None if chunk.records.crops is None else _box(chunk, row)
-    image = resized(image, chunk.image_size, box)
+    image = resized(image, chunk.image_size, _box(chunk, row))
     return np.asarray(image) if chunk.encoding == "raw" else jpeg(image)

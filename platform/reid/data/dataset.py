@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -24,11 +24,19 @@ from reid.data.shards import map_shard, numeric, sha256_of
 from reid.data.store import StoredSplit, StoreManifest, read_manifest
 
 
+class Maps(Protocol):
+    """Maps of a split's images that were computed before."""
+
+    def gather(self, indices: ArrayLike) -> Tensor:
+        """float32 maps B × J × h × w in the order of `indices`."""
+
+
 class Split:
     """The images and labels of one split."""
 
     def __init__(self, folder: Path, manifest: StoreManifest, stored: StoredSplit) -> None:
         self._folder, self._manifest, self._stored = folder, manifest, stored
+        self._maps: Maps | None = None
         self._starts = np.cumsum([0, *(shard.rows for shard in stored.shards)])
 
     def __len__(self) -> int:
@@ -55,6 +63,15 @@ class Split:
         if not self._manifest.attributes:
             return np.empty((len(self), 0), np.int8)
         return np.concatenate(self._views("attributes"))
+
+    @property
+    def maps(self) -> Maps | None:
+        """Pose maps of the images, where a phase has attached them."""
+        return self._maps
+
+    def attach(self, maps: Maps) -> None:
+        """Have maps of the images go along with them."""
+        self._maps = maps
 
     def gather(self, indices: ArrayLike) -> Tensor:
         """uint8 images B × H × W × 3 in the order of `indices`."""
@@ -158,6 +175,11 @@ class Dataset:
     def attribute_protocol(self) -> AttributeProtocol:
         """How predictions of the attributes are scored."""
         return self._manifest.attribute_protocol
+
+    @property
+    def whole(self) -> "Dataset":
+        """The dataset as it is stored, of which this may be a view."""
+        return self
 
     @property
     def has_keypoints(self) -> bool:

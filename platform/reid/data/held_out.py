@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from reid.config import DataError
-from reid.data.dataset import Dataset, Split
+from reid.data.dataset import Dataset, Maps, Split
 from reid.data.streams import Stream, generator
 
 
@@ -50,8 +50,21 @@ class _HeldOutView(Dataset):
         train = dataset.splits["train"]
         self.splits = {name: _Rows(train, rows_N) for name, rows_N in _divide(train, rule).items()}
 
+    @property
+    def whole(self) -> Dataset:
+        return self._whole
+
     def __reduce__(self) -> tuple[Callable[..., Dataset], tuple[Any, ...]]:
         return hold_out, (self._whole, self._rule)
+
+
+@dataclass(frozen=True)
+class _RowsOfMaps:
+    whole: Maps
+    rows: NDArray[np.int64]
+
+    def gather(self, indices: ArrayLike) -> Tensor:
+        return self.whole.gather(self.rows[np.asarray(indices)])
 
 
 class _Rows(Split):
@@ -78,6 +91,10 @@ class _Rows(Split):
     @cached_property
     def attributes_NA(self) -> NDArray[np.int8]:
         return self._whole.attributes_NA[self._rows_N]
+
+    @property
+    def maps(self) -> Maps | None:
+        return None if self._whole.maps is None else _RowsOfMaps(self._whole.maps, self._rows_N)
 
     def gather(self, indices: ArrayLike) -> Tensor:
         return self._whole.gather(self._rows_N[np.asarray(indices)])

@@ -11,7 +11,8 @@ from torch import Tensor
 from reid.config import DataConfig, DataError
 from reid.data.batch import PoseBatch, ReIDBatch
 from reid.data.dataset import Dataset, Split
-from reid.data.transforms import Draws, augment, augment_pose, draw, normalise
+from reid.data.transforms import Draws, augment, augment_pose, draw, move_maps, normalise
+from reid.models import POSE_STRIDE
 
 
 class _Batches:
@@ -39,6 +40,7 @@ class _Batches:
         """
         if split not in dataset.splits:
             raise DataError(f"invalid split '{split}', expected one of {', '.join(dataset.splits)} of {dataset.name}")
+        self._dataset = dataset
         self.split: Split = dataset.splits[split]
         self._augmentation = config.augmentation
         self._size = (config.height, config.width)
@@ -48,10 +50,39 @@ class _Batches:
     def __len__(self) -> int:
         return len(self.split)
 
+    @property
+    def map_size(self) -> tuple[int, int]:
+        """(height, width) of the pose maps of the model's input, cells."""
+        height, width = self._size
+        return height // POSE_STRIDE, width // POSE_STRIDE
+
     def inference(self, indices: ArrayLike) -> Tensor:
         """float32 images B × 3 × H × W, normalised and not augmented."""
         images_BHWC = self._to_device(self.split.gather(indices))
         return normalise(images_BHWC, self._size).contiguous(memory_format=self._format)
+
+    def inputs(self, indices: ArrayLike) -> tuple[Tensor, ...]:
+        """What a model is called with to describe images: they, not augmented, and their maps if there are any."""
+        maps_BJhw = self.maps(indices)
+        return (self.inference(indices),) if maps_BJhw is None else (self.inference(indices), maps_BJhw)
+
+    def maps(self, indices: ArrayLike) -> Tensor | None:
+        """float32 pose maps B × J × h × w that are attached to the split, on the device; none = there are none."""
+        return None if self.split.maps is None else self._to_device(self.split.maps.gather(indices))
+
+    def keypoints(self, indices: ArrayLike) -> Tensor:
+        """float32 joints B × 1 × J × 3 as (x, y, v), in pixels of the model's input.
+
+        Raises:
+            DataError: the dataset has none.
+        """
+        if not self._dataset.has_keypoints:
+            raise DataError(f"{self._dataset.name} has no joints of its people: name a file of them as `keypoints`")
+        keypoints_BMJ3 = self._to_device(self.split.keypoints(indices))
+        (height, width), (stored_height, stored_width) = self._size, self._dataset.image_size
+        scale_2 = keypoints_BMJ3.new_tensor([width / stored_width, height / stored_height])
+        xy_BMJ2 = (keypoints_BMJ3[..., :2] + 0.5) * scale_2 - 0.5
+        return torch.cat((xy_BMJ2, keypoints_BMJ3[..., 2:]), dim=-1) * (keypoints_BMJ3[..., 2:] > 0)
 
     def _draws(self, count: int, rows: slice, seed: int, epoch: int, step: int) -> Draws:
         draws = draw(self._augmentation, count, self._size, seed=seed, epoch=epoch, step=step)
@@ -95,11 +126,14 @@ class ReIDBatches(_Batches):
             seed, epoch, step: position of the batch in the run; the augmentation depends on nothing else.
         """
         indices_B = indices_G[rows]
+        draws = self._draws(len(indices_G), rows, seed, epoch, step)
+        maps_BJhw = self.maps(indices_B)
         return ReIDBatch(
-            images_BCHW=self._augmented(indices_B, self._draws(len(indices_G), rows, seed, epoch, step)),
+            images_BCHW=self._augmented(indices_B, draws),
             labels_B=self._to_device(torch.from_numpy(self.labels_N[indices_B])),
             attributes_BA=self._to_device(torch.from_numpy(self._attributes_NA[indices_B])),
             attribute_names=self.attribute_names,
+            maps_BJhw=None if maps_BJhw is None else move_maps(maps_BJhw, draws, self._augmentation, self._size),
         )
 
 

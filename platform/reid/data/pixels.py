@@ -50,14 +50,14 @@ def jpeg(image: Image.Image) -> bytes:
 
 
 def ignore_mask(
-    outlines: tuple[Any, ...], source_size: tuple[int, int], box: Box, image_size: tuple[int, int]
+    outlines: tuple[Any, ...], source_size: tuple[int, int], box: Box | None, image_size: tuple[int, int]
 ) -> NDArray[np.uint8]:
     """Where the outlined people are, at 1/8 of the stored size; 1 = ignored.
 
     Args:
         outlines: COCO segmentations, polygons or run lengths, in pixels of the source image.
         source_size: (height, width) of the source image.
-        box: what the crop shows of it.
+        box: what the crop shows of it; none = all.
         image_size: (height, width) of the stored image.
     """
     rows, columns = image_size[0] // IGNORE_STRIDE, image_size[1] // IGNORE_STRIDE
@@ -68,7 +68,8 @@ def ignore_mask(
         parts = run_lengths.frPyObjects(outline, *source_size) if _needs_encoding(outline) else outline
         encoded.extend(parts if isinstance(parts, list) else [parts])
     union = run_lengths.decode(run_lengths.merge(encoded)) * np.uint8(255)
-    cropped = Image.fromarray(union).crop(box).resize((columns, rows), Image.Resampling.BOX)
+    whole = Image.fromarray(union)
+    cropped = (whole if box is None else whole.crop(box)).resize((columns, rows), Image.Resampling.BOX)
     return (np.asarray(cropped) > 0).astype(np.uint8)
 
 

@@ -20,6 +20,7 @@ from reid.data.dataset import Dataset, open_dataset
 from reid.data.parallel import MapTasks, map_in_process
 from reid.data.readers import READERS, Records
 from reid.data.readers.checks import some_of
+from reid.data.readers.person_keypoints import with_keypoints
 from reid.data.store import MANIFEST, SCHEMA_VERSION, Encoding, Shard, StoredSplit, StoreManifest, content_digest
 from reid.storage import PARTIAL, write_whole
 
@@ -109,7 +110,7 @@ def _read(manifest: Manifest, source: Path, image_size: tuple[int, int]) -> dict
         raise DataError(
             f"datasets/{manifest.name}.yaml: invalid reader '{manifest.reader}', expected one of {', '.join(READERS)}"
         )
-    return READERS[manifest.reader](source, manifest, image_size)
+    return with_keypoints(READERS[manifest.reader](source, manifest, image_size), source, manifest, image_size)
 
 
 def _start(destination: Path, plan: str) -> None:
@@ -195,7 +196,7 @@ def _store_manifest(
     splits: Mapping[str, Records],
     stored: dict[str, StoredSplit],
 ) -> StoreManifest:
-    crops = [records.crops for records in splits.values() if records.crops is not None]
+    keypoints = [records.keypoints_NMJ3 for records in splits.values() if records.keypoints_NMJ3 is not None]
     fields = StoreManifest(
         schema_version=SCHEMA_VERSION,
         name=manifest.name,
@@ -205,7 +206,7 @@ def _store_manifest(
         encoding=encoding,
         height=image_size[0],
         width=image_size[1],
-        max_people=max((crop.keypoints_NMJ3.shape[1] for crop in crops), default=0),
+        max_people=max((joints_NMJ3.shape[1] for joints_NMJ3 in keypoints), default=0),
         attributes=manifest.attributes,
         attribute_protocol=manifest.attribute_protocol,
         splits=stored,

@@ -14,7 +14,7 @@ import torch.nn.functional as nn_functional
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
-from reid.config import JOINTS, AugmentationConfig
+from reid.config import CONFIDENCE_CHANNELS, JOINTS, LIMBS, AugmentationConfig
 from reid.data.pixels import IGNORE_STRIDE
 from reid.data.streams import Stream, generator
 from reid.models import IMAGENET_MEAN, IMAGENET_STD
@@ -30,6 +30,14 @@ _MIRRORED = [
     for name in JOINTS
     for joint in [name.partition("_")[2]]
 ]
+_LIMB_ENDS = [(JOINTS.index(start), JOINTS.index(end)) for start, end in LIMBS]
+_MIRRORED_LIMBS = [LIMBS.index((JOINTS[_MIRRORED[start]], JOINTS[_MIRRORED[end]])) for start, end in _LIMB_ENDS]
+_MIRRORED_CHANNELS = [
+    *_MIRRORED,
+    len(JOINTS),  # the background
+    *(CONFIDENCE_CHANNELS + 2 * limb + axis for limb in _MIRRORED_LIMBS for axis in (0, 1)),
+]
+_TURNED = [1.0] * CONFIDENCE_CHANNELS + [-1.0, 1.0] * len(LIMBS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +138,28 @@ def augment_pose(
         full_B1HW = _shifted(full_B1HW.to(torch.uint8), draws.shift_B2, config.pad)
         ignore_BHW = nn_functional.max_pool2d(full_B1HW.float(), IGNORE_STRIDE)[:, 0] > 0
     return keypoints_BMJ3 * (keypoints_BMJ3[..., 2:] > 0), ignore_BHW
+
+
+def move_maps(maps_BJhw: Tensor, draws: Draws, config: AugmentationConfig, image_size: tuple[int, int]) -> Tensor:
+    """Move pose maps of unchanged images as `augment` moves the images; colour and erasing leave them as they are.
+
+    A flip exchanges the channels of left and right, and turns the fields. A shift by less than a cell interpolates
+    between cells; what comes in at the border repeats the border.
+
+    Args:
+        maps_BJhw: all 57 channels, in the order of `config.body`.
+        image_size: (height, width) of the model's input, pixels.
+    """
+    if config.flip:
+        mirrored_BJhw = maps_BJhw[:, _MIRRORED_CHANNELS].flip(3) * maps_BJhw.new_tensor(_TURNED)[:, None, None]
+        maps_BJhw = torch.where(draws.flip_B[:, None, None, None], mirrored_BJhw, maps_BJhw)
+    if config.pad:
+        height, width = image_size
+        shift_B2 = 2 * draws.shift_B2.flip(1) / maps_BJhw.new_tensor([width, height])
+        affine_B23 = torch.cat((torch.eye(2).to(shift_B2).expand(len(shift_B2), 2, 2), shift_B2[..., None]), dim=2)
+        grid_Bhw2 = nn_functional.affine_grid(affine_B23, list(maps_BJhw.shape), align_corners=False)
+        maps_BJhw = nn_functional.grid_sample(maps_BJhw, grid_Bhw2, padding_mode="border", align_corners=False)
+    return maps_BJhw
 
 
 def _resized(images_BHWC: Tensor, image_size: tuple[int, int]) -> Tensor:

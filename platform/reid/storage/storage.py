@@ -12,8 +12,9 @@ from reid.storage.place import Place
 class Storage:
     """The places under `storage`.
 
-    `sources/` rendered benchmarks, `stores/` Arrow stores, `runs/` checkpoints and results, `exports/` programs,
-    `mlflow.db` and `mlartifacts/` of the default tracking store, `outbox/` run records that MLflow has not got yet.
+    `sources/` rendered benchmarks, `stores/` Arrow stores, `maps/` pose maps computed once, `runs/` checkpoints and
+    results, `exports/` programs, `mlflow.db` and `mlartifacts/` of the default tracking store, `outbox/` run records
+    that MLflow has not got yet.
     """
 
     def __init__(self, root: str) -> None:

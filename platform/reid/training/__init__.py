@@ -15,9 +15,18 @@ from reid.training.checkpoint import (
 )
 from reid.training.device import autocast, choose_device, resolve_precision
 from reid.training.distributed import ProcessGroupRanks, gather_rows, rank_and_world
-from reid.training.loop import PhaseJob, Save, Scoring, derive_seed, epoch_images, require_trainable, run_phase
-from reid.training.optimizer import make_optimizer
-from reid.training.stage import Build, Evaluate, Labels, Stage, StageLoss, Terms, without_training_modules
+from reid.training.loop import (
+    PhaseJob,
+    Save,
+    Scoring,
+    derive_seed,
+    epoch_images,
+    rates_of,
+    require_trainable,
+    run_phase,
+)
+from reid.training.optimizer import Rates, make_optimizer, train_mode
+from reid.training.stage import Build, Evaluate, KnownMaps, Labels, Stage, StageLoss, Terms, without_training_modules
 from reid.training.step import NonFiniteLossError, train_step
 
 __all__ = [
@@ -27,11 +36,13 @@ __all__ = [
     "CheckpointError",
     "EpochRecord",
     "Evaluate",
+    "KnownMaps",
     "Labels",
     "NonFiniteLossError",
     "PhaseJob",
     "PhaseState",
     "ProcessGroupRanks",
+    "Rates",
     "Save",
     "Scoring",
     "Stage",
@@ -47,12 +58,14 @@ __all__ = [
     "make_optimizer",
     "pictures_in",
     "rank_and_world",
+    "rates_of",
     "require_same",
     "require_trainable",
     "resolve_precision",
     "run_phase",
     "save_checkpoint",
     "save_pictures",
+    "train_mode",
     "train_step",
     "without_training_modules",
 ]

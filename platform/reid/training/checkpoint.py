@@ -1,9 +1,10 @@
 """A phase's checkpoint: a folder of safetensors and JSON. Nothing in it is ever unpickled.
 
-`model.safetensors` holds the weights, `optimizer.safetensors` Adam's moments by parameter name, `pictures/` what the
-epoch's evaluation drew, if anything, and `phase.json` all the rest (`PhaseState`). Every random draw of an epoch is a
-pure function of (seed, phase, epoch, rank) and the learning rate one of the step, so the number of finished epochs
-stands for the state of all generators and of the schedule.
+`model.safetensors` holds the weights, `optimizer.safetensors` Adam's moments by parameter name and, where the phase
+leaves an average, the weights that are trained, `pictures/` what the epoch's evaluation drew, if anything, and
+`phase.json` all the rest (`PhaseState`). Every random draw of an epoch is a pure function of (seed, phase, epoch, rank)
+and the learning rate one of the step, so the number of finished epochs stands for the state of all generators and of
+the schedule.
 """
 
 import dataclasses
@@ -18,10 +19,13 @@ from torch import Tensor, nn
 
 from reid.config import Attribute, ConfigError, RunConfig, validate_config
 from reid.storage import Place
+from reid.training.average import WeightAverage
 from reid.training.stage import Labels
 
-FORMAT = 1
+FORMAT = 2
 STATE = "phase.json"
+TRAINED = "trained"
+"""Of the tensors of an average's checkpoint, those of the model that is trained."""
 PICTURES = "pictures"
 """Folder of a checkpoint's PNG files."""
 
@@ -96,16 +100,22 @@ def save_checkpoint(
     optimizer: torch.optim.Optimizer,
     state: PhaseState,
     pictures: Mapping[str, bytes],
+    trained: nn.Module | None = None,
 ) -> None:
     """Write a checkpoint into an existing empty folder.
 
     Args:
+        model: what the phase leaves.
         pictures: PNG files by name.
+        trained: what the optimiser trains, where `model` is its average; none = `model` itself.
     """
     safetensors.torch.save_file(
         {k: v.contiguous() for k, v in model.state_dict().items()}, folder / "model.safetensors"
     )
-    safetensors.torch.save_file(_optimizer_tensors(model, optimizer), folder / "optimizer.safetensors")
+    tensors = _optimizer_tensors(trained or model, optimizer)
+    if trained is not None:
+        tensors |= {f"{TRAINED}/{name}": tensor.contiguous() for name, tensor in trained.state_dict().items()}
+    safetensors.torch.save_file(tensors, folder / "optimizer.safetensors")
     (folder / STATE).write_text(json.dumps(state.to_json(), indent=1))
     save_pictures(folder, pictures)
 
@@ -152,17 +162,25 @@ def load_state(location: str) -> PhaseState:
         raise CheckpointError(f"{location}/phase.json is damaged ({error!r}): use another checkpoint") from error
 
 
-def restore(location: str, model: nn.Module, optimizer: torch.optim.Optimizer) -> PhaseState:
-    """Put model and optimiser back to where a checkpoint left them.
+def restore(
+    location: str, model: nn.Module, optimizer: torch.optim.Optimizer, average: WeightAverage | None = None
+) -> PhaseState:
+    """Put model, optimiser and, where one is taken, the average of the weights back to where a checkpoint left them.
 
     Raises:
         CheckpointError: a tensor is missing, left over or of another shape.
     """
     state, weights = load_state(location), load_weights(location)
     require_same(location, weights, model.state_dict())
+    tensors = _tensors(location, "optimizer.safetensors")
+    trained = {key: tensors.pop(key) for key in list(tensors) if key.startswith(f"{TRAINED}/")}
+    if average is not None:
+        average.model.load_state_dict(weights)
+        average.resume()
+        weights = {key.removeprefix(f"{TRAINED}/"): tensor for key, tensor in trained.items()}
     model.load_state_dict(weights)
     parameters = dict(model.named_parameters())
-    for key, value in _tensors(location, "optimizer.safetensors").items():
+    for key, value in tensors.items():
         moment, _, name = key.partition("/")
         parameter = parameters[name]
         is_step = value.ndim == 0

@@ -16,7 +16,7 @@ def resolve_precision(config: RunConfig, device: torch.device) -> torch.dtype:
     """The compute type for `precision`; `auto` is bf16 where the hardware multiplies bf16 natively, else fp32.
 
     Raises:
-        ValueError: bf16 was asked of a GPU that lacks it.
+        ValueError: bf16 was asked of a device that lacks it; a processor would emulate it hundreds of times slower.
     """
     if config.precision == "fp32":
         return torch.float32
@@ -25,9 +25,10 @@ def resolve_precision(config: RunConfig, device: torch.device) -> torch.dtype:
         if device.type == "cuda"
         else any(torch.cpu.get_capabilities().get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
     )
-    if config.precision == "bf16" and device.type == "cuda" and not native:
-        raise ValueError(f"precision: {torch.cuda.get_device_name(device)} has no bf16; set precision=fp32 or auto")
-    return torch.bfloat16 if native or config.precision == "bf16" else torch.float32
+    if config.precision == "bf16" and not native:
+        name = torch.cuda.get_device_name(device) if device.type == "cuda" else "this processor"
+        raise ValueError(f"precision: {name} has no bf16; set precision=fp32 or auto")
+    return torch.bfloat16 if native else torch.float32
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[None]:

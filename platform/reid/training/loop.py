@@ -8,7 +8,7 @@ import hashlib
 import logging
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -22,12 +22,14 @@ from torch.nn.parallel import DistributedDataParallel
 
 from reid.config import PhaseConfig, RunConfig
 from reid.data import Dataset, HoldOut, balanced_batches, hold_out, open_store, rank_slice, shuffled_batches
-from reid.evaluation import Evaluation
+from reid.evaluation import Evaluation, require_rerankable
 from reid.models import carry_over
+from reid.training.average import WeightAverage
 from reid.training.checkpoint import EpochRecord, PhaseState, load_weights, restore, save_checkpoint
-from reid.training.device import resolve_precision
+from reid.training.device import choose_device, resolve_precision
 from reid.training.distributed import ProcessGroupRanks, average_buffers, rank_and_world
-from reid.training.optimizer import make_optimizer, set_learning_rate
+from reid.training.known_maps import attach_maps
+from reid.training.optimizer import Rates, make_optimizer, set_learning_rate, train_mode
 from reid.training.schedule import learning_rate
 from reid.training.stage import Evaluate, Labels, Stage
 from reid.training.step import train_step
@@ -52,6 +54,8 @@ class PhaseJob:
     """The phase's own."""
     store: str
     """The Arrow store it trains on: a local path or a pyarrow.fs URI."""
+    beside: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Stores of the run's other kinds of data, by kind, to check the model on."""
     start_from: tuple[str, ...]
     """Last checkpoints of the phases that it inherits from, oldest first."""
     hold_out: HoldOut | None = None
@@ -63,6 +67,11 @@ class PhaseJob:
     @property
     def settings(self) -> PhaseConfig:
         return self.config.phases[self.phase]
+
+    @property
+    def rates(self) -> Rates:
+        """Multiples of the learning rate by module: those of the phase, then those of its stage."""
+        return rates_of(self.stage, self.config, self.phase)
 
     def open(self) -> Dataset:
         """The dataset it trains and is scored on."""
@@ -87,11 +96,11 @@ def run_phase(
         ValueError: configuration, data and checkpoints do not fit together.
     """
     rank, world = rank_and_world()
-    config, settings, stage = job.config, job.settings, job.stage
+    config, settings, stage, rates = job.config, job.settings, job.stage, job.rates
     dtype = resolve_precision(config, device)
     dataset = job.open()
+    beside = {kind: open_store(place, config.storage) for kind, place in job.beside.items()}
     labels = Labels.of(dataset)
-    batches = stage.data.batches(dataset, "train", config.data, device=device, channels_last=config.channels_last)
     rows_R = [rank_slice(settings.batch_size, r, world, settings.images_per_identity or 1) for r in range(world)]
     ranks = ProcessGroupRanks([rows.stop - rows.start for rows in rows_R])
 
@@ -100,13 +109,17 @@ def run_phase(
         raise ValueError("model.batch_norm: synchronised needs GPUs; set it to local or frozen")
     if config.channels_last:
         model = model.to(memory_format=torch.channels_last)
-    optimizer = make_optimizer(model, settings)
-    history = restore(resume_from, model, optimizer).history if resume_from is not None else ()
+    optimizer = make_optimizer(model, settings, rates)
+    average = WeightAverage(model, settings.ema) if settings.ema else None
+    history = restore(resume_from, model, optimizer, average).history if resume_from is not None else ()
+    if (known := stage.maps(model.eval(), config, rates, dataset)) is not None:
+        attach_maps(dataset, known, config, device, dtype)
+    batches = stage.data.batches(dataset, "train", config.data, device=device, channels_last=config.channels_last)
     trained = DistributedDataParallel(model, forward_sync_buffers=False) if world > 1 else model
 
     for epoch in range(len(history), settings.epochs):
         torch.manual_seed(derive_seed(config.seed, job.phase, epoch, rank))
-        trained.train()
+        train_mode(model, rates)
         indices_SG = _global_batches(config, job.phase, dataset, epoch)
         steps = len(indices_SG)
         sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=device))
@@ -123,8 +136,11 @@ def run_phase(
                 optimizer=optimizer,
                 ranks=ranks,
                 dtype=dtype,
+                clip_gradient=settings.clip_gradient,
                 place=f"phase {job.phase}, epoch {epoch + 1}, step {step + 1}",
             )
+            if average is not None:
+                average.update(model)
             for name, value in terms.items():
                 sums[name] += value
         metrics = {f"train/{name}": (total / steps).item() for name, total in sums.items()}
@@ -132,10 +148,16 @@ def run_phase(
         metrics["train/learning_rate"] = rate
         metrics["train/images_per_second"] = indices_SG.size / (time.perf_counter() - started)
         average_buffers(model)
+        left = model
+        if average is not None:
+            left = average.model
+            average_buffers(left)
         evaluation = Evaluation(metrics={})
         if _is_scored(job, epoch):
             illustrated = job.scoring == "illustrated"
-            evaluation = evaluate(model.eval(), dataset, config, device, dtype, labels=labels, illustrated=illustrated)
+            evaluation = evaluate(
+                left.eval(), dataset, config, device, dtype, labels=labels, illustrated=illustrated, beside=beside
+            )
         record = EpochRecord(epoch=epoch + 1, time=time.time(), metrics=metrics | evaluation.metrics)
         history = (*history, record)
         state = PhaseState(
@@ -146,7 +168,14 @@ def run_phase(
             history=history,
             run=job.run,
         )
-        save = partial(save_checkpoint, model=model, optimizer=optimizer, state=state, pictures=evaluation.pictures)
+        save = partial(
+            save_checkpoint,
+            model=left,
+            optimizer=optimizer,
+            state=state,
+            pictures=evaluation.pictures,
+            trained=None if average is None else model,
+        )
         report(state, save)
 
 
@@ -157,14 +186,23 @@ def require_trainable(stage: Stage, config: RunConfig, phase: str, dataset: Data
         stage: the phase's.
 
     Raises:
-        ValueError: layout, trunk, pre-trained weights, rates or batch do not fit together or not the dataset.
+        ValueError: layout, trunk, pre-trained weights, rates or batch do not fit together or not the dataset; there are
+            too few images to re-rank, or the device lacks the precision.
     """
     model = stage.build(config, Labels.of(dataset), pretrained=True)
+    resolve_precision(config, choose_device(config.scaling))
+    if stage.describes and config.evaluation.rerank:
+        require_rerankable(len(dataset.splits["query"]) + len(dataset.splits["gallery"]))
     try:
-        make_optimizer(model, config.phases[phase])
+        make_optimizer(model, config.phases[phase], rates_of(stage, config, phase))
         _global_batches(config, phase, dataset, epoch=0)
     except ValueError as error:
         raise ValueError(f"phases.{phase}: {error}") from error
+
+
+def rates_of(stage: Stage, config: RunConfig, phase: str) -> Rates:
+    """Multiples of a phase's learning rate by module."""
+    return {**stage.rates(config), **config.phases[phase].rates}
 
 
 def epoch_images(config: RunConfig, phase: str, dataset: Dataset) -> int:

@@ -6,10 +6,11 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from reid.config import Attribute, RunConfig
-from reid.data import DataKind, Dataset
+from reid.data import DataKind, Dataset, ReIDBatches
 from reid.evaluation import Evaluation
 from reid.losses import Ranks
 
@@ -49,7 +50,8 @@ class Build(Protocol):
 class Evaluate(Protocol):
     """Scores a model in evaluation mode, sharded over the ranks; metrics are equal on every rank.
 
-    `labels` are those that the model was trained on, and `illustrated` asks rank 0 for pictures.
+    `labels` are those that the model was trained on, `illustrated` asks rank 0 for pictures, and `beside` has the run's
+    data of other kinds, by kind.
     """
 
     def __call__(
@@ -62,7 +64,30 @@ class Evaluate(Protocol):
         *,
         labels: Labels,
         illustrated: bool,
+        beside: Mapping[str, Dataset],
     ) -> Evaluation: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownMaps:
+    """Pose maps that a phase does not change, so that they are computed once for each image."""
+
+    key: str
+    """Digest of all that they depend on beside the images."""
+    compute: Callable[[ReIDBatches, NDArray[np.int64]], Tensor]
+    """Maps (B, J, h, w) of the images at some indices."""
+
+
+def _all_alike(config: RunConfig) -> Mapping[str, float]:
+    return {}
+
+
+def _no_maps(model: nn.Module, config: RunConfig, rates: Mapping[str, float], dataset: Dataset) -> KnownMaps | None:
+    return None
+
+
+def _any_settings(config: RunConfig) -> None:
+    pass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +113,11 @@ class Stage:
     """Beginnings of the settings that make a difference to its training, beside those of its phase and of the data."""
     pretrained: tuple[str, ...] = ()
     """Modules of the model that bring pre-trained weights, unless a former phase left theirs."""
+    rates: Callable[[RunConfig], Mapping[str, float]] = _all_alike
+    """Multiples of the learning rate by module, see `PhaseConfig.rates`, which goes before these."""
+    maps: Callable[[nn.Module, RunConfig, Mapping[str, float], Dataset], KnownMaps | None] = _no_maps
+    """Of a model with the weights that it starts from, the settings, the rates, and the dataset: the maps that training
+    leaves as they are, which its forward then takes beside the images; None where there are none."""
     training_only: tuple[str, ...] = ()
     """Modules of the model that a trained one does without; its forward in evaluation mode leaves them alone."""
     describes: bool = True
@@ -95,6 +125,8 @@ class Stage:
     searched: tuple[str, ...] = ()
     """Beginnings of the settings that no stage before it depends on, so that a sweep may search them; none = it cannot
     be searched."""
+    check_settings: Callable[[RunConfig], None] = _any_settings
+    """Raises ValueError for settings that no data could make fit, so that nothing is rendered or prepared in vain."""
     check: Callable[[RunConfig, Labels], None] | None = None
     """Raises what `build` raises for searched settings that do not fit, but in no time; none = `build` takes none."""
     descriptor_dim: Callable[[RunConfig], int] | None = None

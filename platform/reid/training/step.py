@@ -30,23 +30,27 @@ def train_step(
     ranks: ProcessGroupRanks,
     dtype: torch.dtype,
     place: str,
+    clip_gradient: float | None = None,
 ) -> dict[str, Tensor]:
     """Forward, backward and update; returns every loss term as the whole global batch has it.
 
     Args:
         place: where in the run this step is, for error messages.
+        clip_gradient: largest norm of the gradient of all weights together; none = not clipped.
 
     Raises:
         NonFiniteLossError: on every rank at once, before the optimiser moves.
     """
     device = batch.images_BCHW.device
     with autocast(device, dtype):
-        output = model(batch.images_BCHW)
+        output = model(*batch.inputs)
         terms = loss(output, batch, config, ranks)
     values = mean_over_ranks(torch.stack([term.detach().float() for term in terms.values()]))
     if not torch.isfinite(values).all():
         raise NonFiniteLossError(dict(zip(terms, values.tolist(), strict=True)), place)
     optimizer.zero_grad(set_to_none=True)
     torch.autograd.backward(torch.stack(list(terms.values())).sum())
+    if clip_gradient is not None:  # every rank has the gradient of the global batch
+        torch.nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], clip_gradient)
     optimizer.step()
     return dict(zip(terms, values, strict=True))

@@ -3,10 +3,6 @@
 Legend: P annotated people of an image, N stored images, M people in one at most, J = 18 joints.
 """
 
-import contextlib
-import io
-import json
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +10,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools.coco import COCO
 
 from reid.config import JOINTS, DataError, Manifest
 from reid.data.pixels import Box
 from reid.data.readers.checks import require_folders, some_of
+from reid.data.readers.keypoint_file import Annotation, joints_of, load_annotations
 from reid.data.readers.records import CropRecords, Records
 
 FOLDERS = {"train": "train2017", "val": "val2017"}
@@ -30,8 +26,6 @@ MARGIN = 1.25
 """Crop size relative to the person's box, before it is widened or heightened to the model's aspect ratio."""
 MAX_PEOPLE = 8
 """People of a stored image whose joints are kept; those after them are ignored like the unannotated."""
-
-Annotation = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,9 +76,8 @@ def _read(source: Path, manifest: Manifest, image_size: tuple[int, int], views: 
 
 def _read_split(source: Path, folder: str, image_size: tuple[int, int], views: _Views) -> Records:
     path = source / "annotations" / f"person_keypoints_{folder}.json"
-    coco = _load(path)
-    joint_order = _joint_order(path, coco)
-    _check_people(path, coco)
+    coco, order = load_annotations(path)
+    _require_plain_names(path, coco)
     files, names, boxes, keypoints, ignored = [], [], [], [], []
     for image_id in sorted(coco.imgs):
         people = coco.imgToAnns[image_id]
@@ -92,7 +85,7 @@ def _read_split(source: Path, folder: str, image_size: tuple[int, int], views: _
         unposed = [person for person in people if person.get("num_keypoints", 0) == 0 or person.get("iscrowd")]
         if not posed:
             continue
-        joints_PJ3 = _joints(posed, joint_order)
+        joints_PJ3 = joints_of(posed, order)
         for view in views(coco.imgs[image_id], posed, image_size):
             inside_PJ3 = _into_view(joints_PJ3, view.box, image_size)
             seen = [row for row in view.order if (inside_PJ3[row, :, 2] > 0).any()]
@@ -141,91 +134,14 @@ def _whole(image: Annotation, posed: Sequence[Annotation], image_size: tuple[int
     return [_View(name=f"{image['id']:012d}", box=box, order=sorted(range(len(posed)), key=importance, reverse=True))]
 
 
-def _is_subject(person: Annotation) -> bool:
-    return bool(person["num_keypoints"] >= MIN_JOINTS and person["bbox"][3] >= MIN_HEIGHT)
-
-
-def _load(path: Path) -> Any:
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints its timings
-            coco = COCO(path)
-    except FileNotFoundError:
-        raise DataError(f"there is no {path}: unpack the COCO annotations there") from None
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError, AssertionError, KeyError, TypeError) as error:
-        raise DataError(f"{path} is no COCO annotation file, download it again: {error!r}") from error
-    for what, entries, needed in (
-        ("annotations", coco.anns, {"image_id", "bbox", "keypoints"}),
-        ("images", coco.imgs, {"file_name", "height", "width"}),
-    ):
-        broken = [number for number, entry in entries.items() if not needed <= entry.keys()]
-        if broken:
-            raise DataError(
-                f"{path}: {what} {some_of(broken)} lack {some_of(sorted(needed))}: use the person keypoints"
-            )
-    unnamed = [
-        number
-        for number, image in coco.imgs.items()
-        if not (isinstance(number, int) and isinstance(image["file_name"], str))
-    ]
-    if unnamed:
-        raise DataError(
-            f"{path}: images {some_of(unnamed)} need a whole number as id and text as file_name: correct it"
-        )
+def _require_plain_names(path: Path, coco: Any) -> None:
     unsafe = [image["file_name"] for image in coco.imgs.values() if Path(image["file_name"]).name != image["file_name"]]
     if unsafe:
         raise DataError(f"{path} lists images outside their folder: {some_of(unsafe)}: do not use this file")
-    return coco
 
 
-def _joint_order(path: Path, coco: Any) -> list[int]:
-    """For each of our joints its position among COCO's; the neck stands in as the nose until it is computed."""
-    known = next(
-        (category.get("keypoints") for category in coco.cats.values() if category.get("name") == "person"), None
-    )
-    missing = [joint for joint in JOINTS if joint != "neck" and joint not in (known or ())]
-    if known is None or missing:
-        raise DataError(f"{path} names no {some_of(missing)} among its keypoints: use the person keypoints file")
-    return [known.index("nose" if joint == "neck" else joint) for joint in JOINTS]
-
-
-def _check_people(path: Path, coco: Any) -> None:
-    """Raise unless every annotation has values that can be meant."""
-    names = next(category["keypoints"] for category in coco.cats.values() if category.get("name") == "person")
-    checks: dict[str, Callable[[Annotation], bool]] = {
-        "four numbers as bbox": lambda person: _are_numbers(person["bbox"], 4),
-        f"{3 * len(names)} numbers as keypoints": lambda person: _are_numbers(person["keypoints"], 3 * len(names)),
-        "a whole number as num_keypoints": lambda person: isinstance(person.get("num_keypoints", 0), int),
-        "polygons or run lengths as segmentation": lambda person: _is_outline(person.get("segmentation") or []),
-    }
-    for what, holds in checks.items():
-        broken = [number for number, person in coco.anns.items() if not holds(person)]
-        if broken:
-            raise DataError(f"{path}: annotations {some_of(broken)} need {what}: correct it, or download it again")
-
-
-def _are_numbers(values: Any, count: int) -> bool:
-    if not isinstance(values, list) or len(values) != count:
-        return False
-    return all(isinstance(value, int | float) and math.isfinite(value) for value in values)
-
-
-def _is_outline(outline: Any) -> bool:
-    if isinstance(outline, dict):
-        counts, size = outline.get("counts"), outline.get("size")
-        return isinstance(counts, list | str) and _are_numbers(size, 2)
-    return isinstance(outline, list) and all(
-        isinstance(polygon, list) and len(polygon) > 4 and _are_numbers(polygon, len(polygon)) for polygon in outline
-    )
-
-
-def _joints(people: Sequence[Annotation], order: Sequence[int]) -> NDArray[np.float32]:
-    joints_PJ3 = np.array([person["keypoints"] for person in people], np.float32)
-    joints_PJ3 = joints_PJ3.reshape(len(people), -1, 3)[:, order]
-    shoulders_P23 = joints_PJ3[:, [JOINTS.index("right_shoulder"), JOINTS.index("left_shoulder")]]
-    neck_P3 = shoulders_P23.mean(axis=1)
-    neck_P3[:, 2] = shoulders_P23[:, :, 2].min(axis=1)
-    joints_PJ3[:, JOINTS.index("neck")] = neck_P3
-    return joints_PJ3
+def _is_subject(person: Annotation) -> bool:
+    return bool(person["num_keypoints"] >= MIN_JOINTS and person["bbox"][3] >= MIN_HEIGHT)
 
 
 def _around(bbox: Sequence[float], margin: float, image_size: tuple[int, int]) -> Box:

@@ -1,4 +1,4 @@
-# ruff: noqa: N815 - fields carry their shape as a suffix
+# ruff: noqa: N802, N815 - fields carry their shape as a suffix
 """What a reader finds in a dataset: everything but the pixels.
 
 Legend: N images of a split, A attributes, M people in a crop at most, J = 18 joints.
@@ -45,6 +45,8 @@ class Records:
     """Classes in the order of the manifest's attributes; -1 = missing."""
     crops: CropRecords | None = None
     """None where a whole file is one image."""
+    keypoints_N1J3: NDArray[np.float32] | None = None
+    """(x, y, v) of the person that a whole file shows, in pixels of the stored image; None where they are unknown."""
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -57,7 +59,13 @@ class Records:
             camids_N=self.camids_N[rows],
             attributes_NA=self.attributes_NA[rows],
             crops=None if self.crops is None else self.crops[rows],
+            keypoints_N1J3=None if self.keypoints_N1J3 is None else self.keypoints_N1J3[rows],
         )
+
+    @property
+    def keypoints_NMJ3(self) -> NDArray[np.float32] | None:
+        """(x, y, v) of everyone in the stored images, the subject first; None where they are unknown."""
+        return self.keypoints_N1J3 if self.crops is None else self.crops.keypoints_NMJ3
 
     @property
     def num_identities(self) -> int:

@@ -1,0 +1,52 @@
+"""Pose maps that a phase does not change: computed once for each image, by all ranks together."""
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from numpy.typing import NDArray
+from torch import Tensor
+
+from reid.config import RunConfig
+from reid.data import Dataset, MapStore, ReIDBatches, map_stores
+from reid.storage import Storage
+from reid.training.device import autocast
+from reid.training.distributed import rank_and_world
+from reid.training.stage import KnownMaps
+
+
+def attach_maps(
+    dataset: Dataset, known: KnownMaps, config: RunConfig, device: torch.device, dtype: torch.dtype
+) -> None:
+    """Attach maps to the splits of a dataset; those that are missing are computed first, each rank its share."""
+    storage = Storage(config.storage)
+    rank, world = rank_and_world()
+    whole = dataset.whole
+    size = f"{config.data.height}x{config.data.width}"
+    stores = map_stores(whole, f"{known.key}/{size}/{dtype}", storage)
+    for split, store in stores.items():
+        batches = ReIDBatches(whole, split, config.data, device=device, channels_last=config.channels_last)
+        _complete(store, known, batches, config, storage, (rank, world), device, dtype)
+    if world > 1:
+        dist.barrier()
+    for split, store in stores.items():
+        store.fetch(storage)
+        whole.splits[split].attach(store)
+
+
+@torch.no_grad()
+def _complete(
+    store: MapStore,
+    known: KnownMaps,
+    batches: ReIDBatches,
+    config: RunConfig,
+    storage: Storage,
+    share: tuple[int, int],
+    device: torch.device,
+    dtype: torch.dtype,
+) -> None:
+    def compute(indices: NDArray[np.int64]) -> Tensor:
+        count = max(1, -(-len(indices) // config.evaluation.batch_size))
+        with autocast(device, dtype):
+            return torch.cat([known.compute(batches, part).float() for part in np.array_split(indices, count)])
+
+    store.complete(compute, storage, share=share)

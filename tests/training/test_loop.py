@@ -1,0 +1,109 @@
+"""A phase run here: what it leaves, and that one which was interrupted leaves the same."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from reid.config import RunConfig, with_settings
+from reid.evaluation import Evaluation
+from reid.stages import stage_of
+from reid.training import PhaseJob, PhaseState, load_weights, loop, run_phase
+from reid.training.step import train_step
+
+CPU = torch.device("cpu")
+DECAY = 0.9
+
+
+class PowerCutError(Exception):
+    """The end of a process, at a place of the test's choice."""
+
+
+@dataclass(kw_only=True)
+class Run:
+    """A phase that is trained into a folder, and scored by what its weights are."""
+
+    job: PhaseJob
+    folder: Path
+    cut_after: int | None = None
+    """Epochs."""
+    seen: list[dict[str, Tensor]] = field(default_factory=list)
+    """Weights that were evaluated."""
+    states: list[PhaseState] = field(default_factory=list)
+
+    def evaluate(self, model: nn.Module, *_: Any, **__: Any) -> Evaluation:
+        assert not model.training
+        self.seen.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
+        return Evaluation(metrics={"eval/seen": len(self.seen)})
+
+    def report(self, state: PhaseState, save: Any) -> None:
+        (self.folder / str(state.epoch)).mkdir(parents=True)
+        save(self.folder / str(state.epoch))
+        self.states.append(state)
+        if state.epoch == self.cut_after:
+            raise PowerCutError
+
+    def train(self, resume_from: Path | None = None) -> Path:
+        resumed = None if resume_from is None else str(resume_from)
+        run_phase(self.job, device=CPU, evaluate=self.evaluate, report=self.report, resume_from=resumed)
+        return self.folder / str(self.job.settings.epochs)
+
+
+def job(config: RunConfig, phase: str, stores: dict[str, Path], **settings: Any) -> PhaseJob:
+    config = with_settings(config, {f"phases.{phase}.{name}": value for name, value in settings.items()})
+    stage = stage_of(config, phase)
+    return PhaseJob(config=config, phase=phase, stage=stage, store=str(stores[stage.data.name]), start_from=())
+
+
+@pytest.mark.parametrize(("phase", "ema"), [("baseline", 0.0), ("baseline", DECAY), ("final", DECAY)])
+def test_a_phase_that_was_interrupted_ends_with_the_bits_of_one_that_was_not(
+    phase: str, ema: float, config: RunConfig, stores: dict[str, Path], tmp_path: Path
+) -> None:
+    whole = Run(job=job(config, phase, stores, epochs=3, ema=ema, warmup=1), folder=tmp_path / "whole")
+    expected = whole.train()
+    cut = Run(job=whole.job, folder=tmp_path / "cut", cut_after=1)
+    with pytest.raises(PowerCutError):
+        cut.train()
+    resumed = Run(job=whole.job, folder=tmp_path / "resumed")
+    found = resumed.train(cut.folder / "1")
+    for name in ("model.safetensors", "optimizer.safetensors"):
+        assert (found / name).read_bytes() == (expected / name).read_bytes(), name
+    timed = "train/images_per_second"
+    (one, *_), (other, *_) = whole.states[2:], resumed.states[1:]
+    for record, like in zip(one.history, other.history, strict=True):
+        assert {k: v for k, v in record.metrics.items() if k.startswith("train/") and k != timed} == {
+            k: v for k, v in like.metrics.items() if k.startswith("train/") and k != timed
+        }
+
+
+def test_a_phase_leaves_the_moving_average_of_its_steps_and_is_scored_by_it(
+    config: RunConfig, stores: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[dict[str, Tensor]] = []
+
+    def recording(model: nn.Module, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
+        terms = train_step(model, *args, **kwargs)
+        steps.append({name: tensor.double() for name, tensor in model.state_dict().items()})
+        return terms
+
+    monkeypatch.setattr(loop, "train_step", recording)
+    run = Run(job=job(config, "baseline", stores, ema=DECAY), folder=tmp_path)
+    left = run.train()
+    assert len(steps) == 8
+    average = steps[0]
+    for step in steps[1:]:
+        average = {name: DECAY * average[name] + (1 - DECAY) * step[name] for name in step}
+    weights = load_weights(str(left))
+    assert weights.keys() == average.keys() == run.seen[-1].keys()
+    for name, tensor in weights.items():
+        assert torch.equal(tensor, run.seen[-1][name]), name
+        if tensor.is_floating_point():
+            torch.testing.assert_close(tensor.double(), average[name], rtol=1e-5, atol=1e-6)
+    assert any((tensor - steps[-1][name]).abs().max() > 1e-3 for name, tensor in weights.items())
+    trained = safetensors.torch.load_file(left / "optimizer.safetensors")
+    for name, last in steps[-1].items():
+        assert torch.equal(trained[f"trained/{name}"].double(), last), name
