@@ -144,6 +144,9 @@ def test_a_malformed_manifest_is_named(text: str, tmp_path: Path, monkeypatch: p
         {"attribute_protocol": "peta"},
         {"attribute_protocol": "official"},
         {"file_name": r"^(\d+)_c(\d)"},
+        {"keypoints": "../joints.json"},
+        {"keypoints": "labels/joints.json"},
+        {"keypoints": "/joints.json"},
         {"attributes": [{"name": "hat", "region": "head", "classes": ["no", "yes"], "fields": ["hat"]}] * 2},
     ],
 )

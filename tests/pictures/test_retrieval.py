@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from matplotlib import colormaps
+from numpy.typing import NDArray
 from PIL import Image, ImageColor
 
 from reid.data import Dataset, prepare
@@ -13,7 +14,7 @@ from reid.evaluation import RetrievalResult, evaluate_retrieval
 from reid.evaluation.neighbours import nearest_kept
 from reid.pictures import retrieval as drawing
 from reid.pictures.retrieval import MATCH, MISTAKE, cmc_picture, parts_picture, ranked_picture
-from reid.pictures.sheet import FRAME, MARGIN, SWATCH, Sheet
+from reid.pictures.sheet import FAINT, FRAME, GAP, MARGIN, SWATCH, Sheet
 
 HEIGHT, WIDTH = 32, 16
 
@@ -35,12 +36,12 @@ def grey(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 def retrieval(dataset: Dataset, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, RetrievalResult]:
     query, gallery = dataset.splits["query"], dataset.splits["gallery"]
     generator = torch.Generator().manual_seed(seed)
-    features = [torch.randn(len(split), 8, generator=generator) for split in (query, gallery)]
-    result = evaluate_retrieval(*features, query.pids_N, gallery.pids_N, query.camids_N, gallery.camids_N)
-    return features[0], features[1], result
+    query_QD, gallery_GD = (torch.randn(len(split), 8, generator=generator) for split in (query, gallery))
+    sides = (query.pids_N, gallery.pids_N, query.camids_N, gallery.camids_N)
+    return query_QD, gallery_GD, evaluate_retrieval(query_QD, gallery_GD, *sides)
 
 
-def pixels(png: bytes) -> np.ndarray:
+def pixels(png: bytes) -> NDArray[np.uint8]:
     return np.asarray(Image.open(BytesIO(png)).convert("RGB"))
 
 
@@ -52,8 +53,8 @@ def test_the_curve_is_the_cmc_that_was_measured(grey: Dataset) -> None:
     results = {"plain": retrieval(grey)[2], "re-ranked": retrieval(grey, seed=1)[2]}
     (axes,) = drawing._cmc_figure(results).axes
     for line, (name, result) in zip(axes.lines, results.items(), strict=True):
-        assert list(line.get_xdata()) == list(range(1, 21))
-        assert list(line.get_ydata()) == result.cmc[:20].tolist()
+        assert np.asarray(line.get_xdata()).tolist() == list(range(1, 21))
+        assert np.asarray(line.get_ydata()).tolist() == result.cmc[:20].tolist()
         assert f"mAP {result.mAP:.1%} {name}" in axes.get_title()
     assert pixels(cmc_picture(results)).std() > 0
 
@@ -83,24 +84,54 @@ def test_as_many_green_and_red_frames_as_matches_and_mistakes(grey: Dataset, see
     assert area(png, MISTAKE) == (15 - matches) * frame + swatch
 
 
-def test_heat_is_where_the_map_is_strong() -> None:
-    map_hw = torch.full((4, 2), 3.0)
-    map_hw[1, 0], map_hw[3, 1] = 5, 1
-    heat_HW = values(drawing._heat(map_hw, (32, 16)))
-    assert heat_HW[8:16, :8].max() == heat_HW.max() > 0.9
-    assert heat_HW[24:, 8:].min() == heat_HW.min() == 0
-    assert (values(drawing._heat(torch.ones(4, 2), (32, 16))) == 0).all()
+def parts(png: bytes, columns: int) -> list[NDArray[np.int64]]:
+    """The images in the first row of a picture of parts."""
+    page = pixels(png).astype(np.int64)
+    height, width = drawing.PARTS_HEIGHT, drawing.PARTS_HEIGHT // 2
+    framed = (page == ImageColor.getrgb(FAINT)).all(axis=2)
+    top = int(framed[:, MARGIN : MARGIN + width].all(axis=1).argmax()) + FRAME
+    lefts = [MARGIN + FRAME + (column > 0) * GAP + column * (width + 2 * FRAME + GAP) for column in range(columns)]
+    return [page[top : top + height, left : left + width] for left in lefts]
 
 
-def values(heat_HW3: np.ndarray) -> np.ndarray:
-    """What the colours of a heat map stand for, in 0..1."""
-    scale_V3 = colormaps[drawing.HEAT_COLOURS](np.arange(256), bytes=True)[:, :3].astype(int)
-    return np.abs(heat_HW3[:, :, None] - scale_V3).sum(axis=3).argmin(axis=2) / 255
+def covered(share: float) -> NDArray[np.float64]:
+    """A grey pixel under a map of a share of the strongest."""
+    colour_3 = np.array(colormaps[drawing.HEAT_COLOURS](share)[:3]) * 255
+    weight = drawing.HEAT_WEIGHT * share
+    return np.asarray((1 - weight) * 128 + weight * colour_3)
+
+
+def test_all_maps_are_on_one_scale_and_the_weaker_cover_less(grey: Dataset) -> None:
+    shares = {"strongest": 1.0, "half": 0.5, "tenth": 0.1, "nothing": 0.0}
+    maps = {name: torch.full((1, 4, 2), 30 * share) for name, share in shares.items()}
+    query, *seen = parts(parts_picture([1], grey.splits["query"], maps, aspect=0.5), 5)
+    assert (query == 128).all()
+    for (name, share), image in zip(shares.items(), seen, strict=True):
+        assert np.abs(image - covered(share)).max() < 2, name
+    assert np.abs(seen[0] - 128).max() > 75, "nothing but the colour"
+    assert np.abs(seen[2] - 128).max() < 25, "nothing but the person"
+
+
+def test_a_map_covers_where_it_is_strong(grey: Dataset) -> None:
+    maps = {"head": torch.zeros(1, 4, 2)}
+    maps["head"][0, 1, 0] = 7
+    _, image = parts(parts_picture([1], grey.splits["query"], maps, aspect=0.5), 2)
+    changed = np.abs(image - 128).max(axis=2)
+    y, x = np.unravel_index(changed.argmax(), changed.shape)
+    assert (y // 40, x // 40) == (1, 0)
+    assert np.abs(image[60, 20] - covered(1.0)).max() < 20
+    assert (changed[100:] == 0).all()
+
+
+def test_maps_that_are_nothing_leave_the_person_as_it_is(grey: Dataset) -> None:
+    maps = {"head": torch.zeros(1, 4, 2)}
+    assert all((image == 128).all() for image in parts(parts_picture([1], grey.splits["query"], maps, aspect=0.5), 2))
 
 
 def test_every_branch_has_its_own_map_beside_every_query(grey: Dataset) -> None:
     """On grey images only the maps are coloured: a hot cell moves the colours of its own row and column alone."""
     maps = {name: torch.zeros(3, 4, 2) for name in ("upper_body", "plenary")}
+    maps["upper_body"][0, 0, 0] = 1
     before = pixels(parts_picture([0, 1, 3], grey.splits["query"], maps, aspect=0.5))
     maps["plenary"][2, 0, 1] = 1
     after = pixels(parts_picture([0, 1, 3], grey.splits["query"], maps, aspect=0.5))

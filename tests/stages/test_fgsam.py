@@ -14,7 +14,7 @@ from reid.losses import OneRank
 from reid.models import FGSAM, Output, PoseMaps
 from reid.stages import STAGES
 
-FGSAM_STAGES = ("pose", "baseline", "intermediate", "final")
+FGSAM_STAGES = ("pose", "baseline", "strong_baseline", "intermediate", "final")
 B, PIXELS = 8, 12
 ATTRIBUTES = {"hat": 2, "colour": 3, "unseen": 2}
 BRANCHES = {"head": 4, "legs": 3, "plenary": 6}
@@ -59,7 +59,9 @@ def _batch(stage: str) -> ReIDBatch | PoseBatch:
 
 
 def _shards(batch: Any, sizes: Sequence[int]) -> list[Any]:
-    columns = {name: value.split(list(sizes)) for name, value in vars(batch).items() if isinstance(value, Tensor)}
+    columns = {
+        name: torch.split_with_sizes(value, sizes) for name, value in vars(batch).items() if isinstance(value, Tensor)
+    }
     return [replace(batch, **{name: parts[rank] for name, parts in columns.items()}) for rank in range(len(sizes))]
 
 
@@ -70,14 +72,16 @@ def _gradients(model: nn.Module, loss: Tensor) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("stage", FGSAM_STAGES)
-@pytest.mark.parametrize("mining", ["batch_all", "batch_hard"])
+@pytest.mark.parametrize(
+    ("mining", "averaging"), [("batch_all", "valid"), ("batch_all", "active"), ("batch_hard", "valid")]
+)
 @pytest.mark.parametrize("sizes", SPLITS, ids=str)
 def test_the_number_of_ranks_changes_nothing(
-    stage: str, mining: str, sizes: list[int], mean_over_ranks: Callable[..., dict[str, Tensor]]
+    stage: str, mining: str, averaging: str, sizes: list[int], mean_over_ranks: Callable[..., dict[str, Tensor]]
 ) -> None:
     """The mean over ranks of every term is the global term, and so are the gradients."""
     model, batch = Linear().double(), _batch(stage)
-    config = _settings(mining=mining, label_smoothing=0.1, attribute_weight=0.5)
+    config = _settings(mining=mining, averaging=averaging, label_smoothing=0.1, attribute_weight=0.5)
     alone = STAGES[stage].loss(model(batch.images_BCHW), batch, config, OneRank())
     shared = mean_over_ranks(
         lambda shard, ranks: STAGES[stage].loss(model(shard.images_BCHW), shard, config, ranks), _shards(batch, sizes)
@@ -95,6 +99,7 @@ def test_terms_and_weights() -> None:
     names = {stage: _terms(model, stage, _settings()) for stage in FGSAM_STAGES}
     assert list(names["pose"]) == ["pose_confidence", "pose_affinity"]
     assert list(names["baseline"]) == ["identity"]
+    assert list(names["strong_baseline"]) == ["identity", "triplet/head", "triplet/plenary"]
     attributes = [f"attributes/{name}" for name in ATTRIBUTES]
     assert list(names["intermediate"]) == ["identity", *attributes]
     assert list(names["final"]) == ["identity", *attributes, "triplet/head", "triplet/plenary"]
@@ -102,8 +107,19 @@ def test_terms_and_weights() -> None:
 
     weights = {"identity": 2.0, "attributes": 3.0, "triplet": 5.0}
     config = _settings(identity_weight=2, attribute_weight=3, triplet_weight=5)
-    for name, term in _terms(model, "final", config).items():
-        torch.testing.assert_close(term, weights[name.split("/")[0]] * names["final"][name])
+    for stage in ("strong_baseline", "final"):
+        for name, term in _terms(model, stage, config).items():
+            torch.testing.assert_close(term, weights[name.split("/")[0]] * names[stage][name])
+
+
+def test_a_mean_of_terms_divides_each_by_their_number() -> None:
+    model = Linear().double()
+    number = {"identity": 1, "attributes": len(ATTRIBUTES), "triplet": 2}
+    for stage in ("strong_baseline", "intermediate", "final"):
+        summed, mean = (_terms(model, stage, _settings(reduction=reduction)) for reduction in ("sum", "mean"))
+        assert list(mean) == list(summed)
+        for name, term in mean.items():
+            torch.testing.assert_close(term, summed[name] / number[name.split("/")[0]])
 
 
 def test_weights_of_zero_leave_every_parameter_in_the_graph() -> None:
@@ -114,10 +130,20 @@ def test_weights_of_zero_leave_every_parameter_in_the_graph() -> None:
     assert trained == {"identity", *ATTRIBUTES, "head", "plenary"}
 
 
-@pytest.mark.parametrize(("stage", "pose"), [*((stage, True) for stage in FGSAM_STAGES), ("final", False)])
-def test_every_parameter_of_fgsam_is_trained(stage: str, pose: bool) -> None:
-    """DDP waits for the gradient of every parameter, in every step."""
-    config = ModelConfig(trunk="resnet18", weights=None, sketch_dim=64, pose=pose, pose_net=PoseNetConfig(width=1 / 16))
+@pytest.mark.parametrize(
+    ("stage", "settings"),
+    [
+        *((stage, {}) for stage in FGSAM_STAGES),
+        ("final", {"pose": False}),
+        ("baseline", {"neck": "bnneck", "pooling": "gem"}),
+        ("strong_baseline", {"neck": "bnneck", "pooling": "gem"}),
+    ],
+)
+def test_every_parameter_of_fgsam_is_trained(stage: str, settings: dict[str, Any]) -> None:
+    """DDP waits for the gradient of every parameter that needs one, in every step."""
+    config = ModelConfig(
+        trunk="resnet18", weights=None, sketch_dim=64, pose_net=PoseNetConfig(width=1 / 16), **settings
+    )
     attributes = {
         name: Attribute(name=name, classes=tuple("abc"[:classes]), region="head", fields=(name,))
         for name, classes in ATTRIBUTES.items()
@@ -125,8 +151,10 @@ def test_every_parameter_of_fgsam_is_trained(stage: str, pose: bool) -> None:
     model = FGSAM(config, stage=stage, num_identities=4, attributes=attributes)
     batch = replace(_batch(stage), images_BCHW=torch.randn(B, 3, 16, 16))
     terms = STAGES[stage].loss(model(batch.images_BCHW), batch, _settings(), OneRank())
-    torch.stack(list(terms.values())).sum().backward()
-    for name, parameter in model.named_parameters():
+    torch.autograd.backward(torch.stack(list(terms.values())).sum())
+    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert dict(model.named_parameters()).keys() - trained.keys() <= {"baseline.neck.bias"}
+    for name, parameter in trained.items():
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
 

@@ -20,6 +20,7 @@ RANKING = {"cmc.png", "ranked.png"}
     ("stage", "pose", "expected"),
     [
         ("baseline", True, RANKING),
+        ("strong_baseline", True, RANKING),
         ("intermediate", True, RANKING),
         ("final", True, RANKING | {"parts.png"}),
         ("final", False, RANKING),
@@ -32,9 +33,8 @@ def test_every_stage_shows_its_ranking_and_the_final_one_its_parts(
     config = config.model_copy(update={"model": config.model.model_copy(update={"pose": pose})})
     model = FGSAM(config.model, stage=stage, num_identities=12, attributes=dataset.attributes).eval()
     before = torch.get_rng_state()
-    evaluation = STAGES[stage].evaluate(
-        model, dataset, config, torch.device("cpu"), torch.bfloat16, labels=Labels.of(dataset), illustrated=True
-    )
+    arguments = (model, dataset, config, torch.device("cpu"), torch.bfloat16)
+    evaluation = STAGES[stage].evaluate(*arguments, labels=Labels.of(dataset), illustrated=True, beside={})
     assert evaluation.pictures.keys() == expected
     assert torch.equal(torch.get_rng_state(), before)
     for png in evaluation.pictures.values():

@@ -1,5 +1,6 @@
 import json
 import multiprocessing
+import re
 import shutil
 from io import BytesIO
 from pathlib import Path
@@ -11,7 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from reid.config import JOINTS, RunConfig, load_config
-from reid.data import Dataset, PoseBatches, prepare
+from reid.data import Dataset, PoseBatches, ReIDBatches, open_dataset, prepare
 from reid.evaluation import Evaluation
 from reid.evaluation.pose import judge_joints
 from reid.losses import pose_targets
@@ -19,32 +20,37 @@ from reid.models import FGSAM, Output, PoseMaps
 from reid.stages.pose_check import check_pose
 
 CPU = torch.device("cpu")
+ROOT = Path(__file__).parents[2]
 
 
 class Knowing(nn.Module):
-    """Recognises the images of a split, and sees in them the joints of the subject, moved by some pixels."""
+    """Recognises the images of splits, and sees in them the joints of the subject, moved by some pixels."""
 
-    def __init__(self, batches: PoseBatches, moved: tuple[float, float] = (0, 0)) -> None:
+    def __init__(self, *splits: PoseBatches | ReIDBatches, moved: tuple[float, float] = (0, 0)) -> None:
         super().__init__()
-        known = batches.validation(range(len(batches)))
-        self.images_NCHW = known.images_BCHW
-        subject_N1J3 = known.keypoints_BMJ3[:, :1] + torch.tensor([*moved, 0])
-        self.maps = pose_targets(subject_N1J3, *known.ignore_BHW.shape[1:])
+        self.images_NCHW = torch.cat([batches.inference(range(len(batches))) for batches in splits])
+        self.maps = torch.cat([self.maps_of(batches, moved) for batches in splits])
+
+    def maps_of(self, batches: PoseBatches | ReIDBatches, moved: tuple[float, float]) -> Tensor:
+        subject_N1J3 = batches.keypoints(range(len(batches)))[:, :1] + torch.tensor([*moved, 0])
+        return pose_targets(subject_N1J3, *batches.map_size).channels()
 
     def forward(self, images_BCHW: Tensor) -> Output:
         rows = [int((self.images_NCHW - image).abs().sum(dim=(1, 2, 3)).argmin()) for image in images_BCHW]
-        maps = PoseMaps(confidence_BJhw=self.maps.confidence_BJhw[rows], affinity_BLhw=self.maps.affinity_BLhw[rows])
-        nothing = PoseMaps(
-            confidence_BJhw=torch.zeros_like(maps.confidence_BJhw), affinity_BLhw=torch.zeros_like(maps.affinity_BLhw)
-        )
+        maps = PoseMaps.of(self.maps[rows])
+        nothing = PoseMaps.of(torch.zeros_like(self.maps[rows]))
         return Output(pose=(nothing, maps))
 
 
 @pytest.fixture(scope="module")
 def tall(stores: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Dataset]:
-    """Crops and whole images, large enough to measure by."""
+    """Scenes, crops of them and whole, large enough to measure by; person images, with joints and without."""
     source, folder = stores["pose"].parent / "coco", tmp_path_factory.mktemp("tall")
-    return {name: prepare(name, source, folder / name, height=256, width=128) for name in ("coco", "coco_whole")}
+    scenes = {name: prepare(name, source, folder / name, height=256, width=128) for name in ("coco", "coco_whole")}
+    manifest = (ROOT / "datasets" / "embedded.yaml").read_text()
+    (folder / "jointless.yaml").write_text(re.sub("keypoints: .*", "", manifest))
+    jointless = prepare(f"{folder}/jointless.yaml", stores["reid"].parent / "market1501", folder / "jointless")
+    return scenes | {"people": open_dataset(stores["reid"]), "jointless": jointless}
 
 
 @pytest.fixture
@@ -55,8 +61,19 @@ def tall_config(storage: Path) -> RunConfig:
     )
 
 
-def check(model: nn.Module, dataset: Dataset, config: RunConfig) -> Evaluation:
-    return check_pose(model, dataset, config, CPU, torch.float32)  # type: ignore[arg-type]
+def check(model: nn.Module, dataset: Dataset, config: RunConfig, **beside: Dataset) -> Evaluation:
+    return check_pose(model, dataset, config, CPU, torch.float32, beside=beside)
+
+
+def pck_of(maps_BJhw: Tensor, keypoints_BMJ3: Tensor, prefix: str) -> dict[str, float]:
+    """The metrics of maps that are judged all at once."""
+    judged = judge_joints(PoseMaps.of(maps_BJhw).confidence_BJhw, keypoints_BMJ3)
+    metrics = {}
+    for number, joint in enumerate(JOINTS):
+        correct, counted = (field[:, number].sum().item() for field in (judged.correct_BJ, judged.counted_BJ))
+        if counted:
+            metrics[f"{prefix}/pck/{joint}"] = correct / counted
+    return metrics | {f"{prefix}/pck": sum(metrics.values()) / len(metrics)}
 
 
 @pytest.mark.parametrize("name", ["coco", "coco_whole"])
@@ -73,16 +90,28 @@ def test_the_split_is_judged_as_a_whole_whatever_the_batches(tall: dict[str, Dat
     assert len(batches) % 5 != 0
     knowing = Knowing(batches, moved=(9, 8))
     keypoints_BMJ3 = batches.validation(range(len(batches))).keypoints_BMJ3
-    judged = judge_joints(knowing.maps.confidence_BJhw, keypoints_BMJ3)
     metrics = check(knowing, tall["coco"], tall_config).metrics
-    expected = {}
-    for number, joint in enumerate(JOINTS):
-        correct, counted = (field[:, number].sum().item() for field in (judged.correct_BJ, judged.counted_BJ))
-        if counted:
-            expected[f"eval/pck/{joint}"] = correct / counted
-    expected["eval/pck"] = sum(expected.values()) / len(expected)
-    assert metrics == pytest.approx(expected)
+    expected = pck_of(knowing.maps, keypoints_BMJ3, "eval")
+    train = PoseBatches(tall["coco"], "train", tall_config.data, device="cpu")
+    mean_1Jhw = pose_targets(train.keypoints(range(len(train))), *train.map_size).channels().mean(dim=0, keepdim=True)
+    of_mean = pck_of(mean_1Jhw.expand(len(batches), -1, -1, -1), keypoints_BMJ3, "eval/mean_map")
+    assert metrics == pytest.approx(expected | {"eval/mean_map/pck": of_mean["eval/mean_map/pck"]})
     assert 0.05 < metrics["eval/pck"] < 0.95, "some are right and some are wrong"
+
+
+def test_person_images_are_checked_too_where_their_joints_are_known(
+    tall: dict[str, Dataset], tall_config: RunConfig
+) -> None:
+    scenes = PoseBatches(tall["coco"], "val", tall_config.data, device="cpu")
+    people = ReIDBatches(tall["people"], "gallery", tall_config.data, device="cpu")
+    knowing = Knowing(scenes, people, moved=(9, 8))
+    alone = check(knowing, tall["coco"], tall_config).metrics
+    metrics = check(knowing, tall["coco"], tall_config, reid=tall["people"]).metrics
+    of_people = pck_of(knowing.maps[len(scenes) :], people.keypoints(range(len(people))), "eval/people")
+    mean = metrics.pop("eval/people/mean_map/pck")
+    assert metrics == pytest.approx(alone | of_people)
+    assert 0 < mean < 1
+    assert check(knowing, tall["coco"], tall_config, reid=tall["jointless"]).metrics == alone
 
 
 def test_the_picture_is_a_png_of_several_people(tall: dict[str, Dataset], tall_config: RunConfig) -> None:

@@ -24,6 +24,15 @@ from reid.training import (
 CPU = torch.device("cpu")
 
 
+@pytest.fixture
+def config(config: RunConfig) -> RunConfig:
+    """The smoke preset with a phase of every stage."""
+    phases = {
+        name: config.phases.get(name, config.phases["baseline"]).model_copy(update={"stage": name}) for name in STAGES
+    }
+    return config.model_copy(update={"phases": phases})
+
+
 @pytest.mark.parametrize("name", STAGES)
 def test_a_stage_stands_under_its_name_and_inherits_from_stages_that_are_there(name: str) -> None:
     stage = STAGES[name]
@@ -56,12 +65,12 @@ def test_all_phases_that_cannot_be_are_named_at_once() -> None:
     assert final.startswith("  phases.final.stage: invalid stage 'finale'")
 
 
-def test_a_phase_inherits_from_the_stages_that_its_own_names() -> None:
-    config = load_config(preset="smoke")
+def test_a_phase_inherits_from_the_stages_that_its_own_names(config: RunConfig) -> None:
     former = {"first": "pose", "second": "baseline", "third": "intermediate"}
     assert inherited(config, "baseline", former) == ("second", "third")
     assert inherited(config, "pose", former) == ("first", "third")
     assert inherited(config, "final", former) == ("first", "second", "third")
+    assert inherited(config, "strong_baseline", former) == ("second",)
 
 
 @pytest.mark.parametrize("name", STAGES)

@@ -60,7 +60,7 @@ def load_config(
 
     Raises:
         ConfigError: naming every unknown key and every bad value at once.
-        DataError: the layout is the dataset's, and its manifest cannot be read.
+        DataError: there is no such dataset, or its manifest cannot be read.
     """
     malformed = [text for text in overrides if not _is_assignment(text)]
     if malformed:
@@ -71,7 +71,10 @@ def load_config(
         load_extensions(extensions)
     if base is None and preset not in PRESETS:
         raise ConfigError(f"invalid preset '{preset}'{_did_you_mean(preset, list(PRESETS))}")
-    return validate_config(_merged(PRESETS[preset]() if base is None else dict(base()), given))
+    config = validate_config(_merged(PRESETS[preset]() if base is None else dict(base()), given))
+    if base is None:
+        load_manifest(config.data.name, _source(config))
+    return config
 
 
 def validate_config(tree: Any) -> RunConfig:
@@ -114,11 +117,14 @@ def _models(given: Mapping[str, Any]) -> tuple[dict[str, Section], list[str]]:
 def _with_layout_of_dataset(config: RunConfig) -> RunConfig:
     if config.model.layout != DATASET_LAYOUT:
         return config
-    source = None if config.data.source is None else Path(config.data.source)
-    layout = load_manifest(config.data.name, source).layout
+    layout = load_manifest(config.data.name, _source(config)).layout
     if layout is None:
         raise ConfigError(f"model.layout: the manifest of {config.data.name} names none; choose one")
     return config.model_copy(update={"model": config.model.model_copy(update={"layout": layout})})
+
+
+def _source(config: RunConfig) -> Path | None:
+    return None if config.data.source is None else Path(config.data.source)
 
 
 def with_settings(config: RunConfig, settings: Mapping[str, Any]) -> RunConfig:

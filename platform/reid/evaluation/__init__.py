@@ -10,8 +10,9 @@ from reid.evaluation.attributes import (
 from reid.evaluation.floor import mean_colour_descriptor
 from reid.evaluation.nearest import Nearest, nearest
 from reid.evaluation.neighbours import Neighbours, nearest_kept, spread_by_precision
+from reid.evaluation.pointing import ON_PART, Pointed, judge_pointing
 from reid.evaluation.pose import THRESHOLD, JudgedJoints, judge_joints, pck_by_joint
-from reid.evaluation.rerank import k_reciprocal_distances
+from reid.evaluation.rerank import k_reciprocal_distances, require_rerankable
 from reid.evaluation.result import Evaluation
 from reid.evaluation.retrieval import (
     QueryScores,
@@ -24,24 +25,28 @@ from reid.evaluation.retrieval import (
 
 __all__ = [
     "ATTRIBUTE_PROTOCOLS",
+    "ON_PART",
     "THRESHOLD",
     "AttributeScores",
     "Evaluation",
     "JudgedJoints",
     "Nearest",
     "Neighbours",
+    "Pointed",
     "QueryScores",
     "RetrievalResult",
     "attribute_accuracy",
     "attribute_metrics",
     "evaluate_retrieval",
     "judge_joints",
+    "judge_pointing",
     "k_reciprocal_distances",
     "mean_colour_descriptor",
     "nearest",
     "nearest_kept",
     "pck_by_joint",
     "pedestrian_attribute_scores",
+    "require_rerankable",
     "score_distances",
     "score_queries",
     "spread_by_precision",

@@ -49,8 +49,8 @@ def judge_joints(confidence_BKhw: Tensor, keypoints_BMJ3: Tensor) -> JudgedJoint
         keypoints_BMJ3: (x, y, visibility) in input pixels, pixel centres at whole numbers; M is 1 at least.
     """
     subject_BJ2, labelled_BJ = keypoints_BMJ3[:, 0, :, :2], keypoints_BMJ3[:, 0, :, 2] > 0
-    torso_B1 = _torso_diameters(subject_BJ2, labelled_BJ)[:, None]
-    y_h, x_w = (_centres(cells, keypoints_BMJ3.device) for cells in confidence_BKhw.shape[-2:])
+    torso_B1 = torso_diameters(subject_BJ2, labelled_BJ)[:, None]
+    y_h, x_w = (centres(cells, keypoints_BMJ3.device) for cells in confidence_BKhw.shape[-2:])
     near_B1hw = _near_subject(subject_BJ2, labelled_BJ, REACH * torso_B1, y_h, x_w)[:, None]
     searched_BJhw = near_B1hw & _nearest_to_subject(keypoints_BMJ3, y_h, x_w)
     found_BJ2 = locate_joints(confidence_BKhw[:, : len(JOINTS)], searched_BJhw)
@@ -84,14 +84,14 @@ def pck_by_joint(correct_J: Tensor, counted_J: Tensor) -> dict[str, float]:
     }
 
 
-def _torso_diameters(joints_BJ2: Tensor, labelled_BJ: Tensor) -> Tensor:
+def torso_diameters(joints_BJ2: Tensor, labelled_BJ: Tensor) -> Tensor:
     """Input pixels; 0 where neither diagonal is labelled."""
     diagonals_B2: Tensor = torch.linalg.vector_norm(joints_BJ2[:, _SHOULDERS] - joints_BJ2[:, _OPPOSITE_HIPS], dim=-1)
     labelled_B2 = labelled_BJ[:, _SHOULDERS] & labelled_BJ[:, _OPPOSITE_HIPS]
     return diagonals_B2.masked_fill(~labelled_B2, 0).amax(dim=1)
 
 
-def _centres(cells: int, device: torch.device) -> Tensor:
+def centres(cells: int, device: torch.device) -> Tensor:
     """Where the cells' centres lie along an axis, input pixels."""
     return (torch.arange(cells, device=device) + 0.5) * POSE_STRIDE - 0.5
 

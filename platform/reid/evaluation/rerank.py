@@ -22,8 +22,24 @@ Bool = NDArray[np.bool_]
 Int = NDArray[np.int64]
 
 
+NEIGHBOURS = 20
+"""Nearest neighbours among which reciprocal ones are sought, as in the paper."""
+
+
+def require_rerankable(images: int) -> None:
+    """
+    Raises:
+        ValueError: so few images have too few neighbours.
+    """
+    if images <= NEIGHBOURS:
+        raise ValueError(
+            f"evaluation.rerank: queries and gallery are {images} images together, and re-ranking compares each "
+            f"with its {NEIGHBOURS} nearest: leave it off"
+        )
+
+
 def k_reciprocal_distances(
-    query_features: Floats, gallery_features: Floats, *, k1: int = 20, k2: int = 6, lambda_value: float = 0.3
+    query_features: Floats, gallery_features: Floats, *, k1: int = NEIGHBOURS, k2: int = 6, lambda_value: float = 0.3
 ) -> Tensor:
     """Re-ranked distances of every query to every gallery item, float32 (Q, G) on the CPU.
 

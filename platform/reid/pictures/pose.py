@@ -29,7 +29,8 @@ HEAT, IMAGE_UNDER_HEAT = "inferno", 0.5
 
 
 def pose_picture(images_BHW3: Tensor, keypoints_BMJ3: Tensor, maps: PoseMaps, judged: JudgedJoints) -> bytes:
-    """A PNG with a column for each image: itself, its subject's joints, and the maps laid over it.
+    """A PNG with a column for each image: itself, its joints as annotated and as the net finds them, its maps laid over
+    it.
 
     Of the confidence maps it shows the highest joint in each cell, of the affinity fields the longest vector.
 
@@ -51,7 +52,8 @@ def pose_picture(images_BHW3: Tensor, keypoints_BMJ3: Tensor, maps: PoseMaps, ju
         columns=[f"{correct} of {counted}\nfound" for correct, counted in found],
         rows=[
             "image",
-            "joints",
+            "annotated",
+            "found",
             f"confidence\n0 to {confidence_Bhw.max():.2f}",
             f"affinity\n0 to {affinity_Bhw.max():.2f}",
         ],
@@ -65,21 +67,20 @@ def pose_picture(images_BHW3: Tensor, keypoints_BMJ3: Tensor, maps: PoseMaps, ju
     )
     confidence_heat, affinity_heat = _heat(confidence_Bhw, size), _heat(affinity_Bhw, size)
     for column, image in enumerate(images):
-        skeleton = _with_skeleton(
-            image,
-            keypoints_BMJ3[column, 0] * keypoints_BMJ3.new_tensor([size[0] / width, size[1] / height, 1]),
-            judged.correct_BJ[column],
-            judged.counted_BJ[column],
-        )
+        annotated_J3 = keypoints_BMJ3[column, 0]
+        found_J3 = torch.cat((judged.found_BJ2[column], annotated_J3[:, 2:]), dim=1)
         sheet.place(0, column, np.asarray(image), frame=FAINT)
-        sheet.place(1, column, np.asarray(skeleton), frame=FAINT)
-        for row, heat in ((2, confidence_heat), (3, affinity_heat)):
+        for row, joints_J3 in ((1, annotated_J3), (2, found_J3)):
+            scaled_J3 = joints_J3 * joints_J3.new_tensor([size[0] / width, size[1] / height, 1])
+            skeleton = _with_skeleton(image, scaled_J3, judged.correct_BJ[column], judged.counted_BJ[column])
+            sheet.place(row, column, np.asarray(skeleton), frame=FAINT)
+        for row, heat in ((3, confidence_heat), (4, affinity_heat)):
             sheet.place(row, column, np.asarray(Image.blend(heat[column], image, IMAGE_UNDER_HEAT)), frame=FAINT)
     return sheet.png()
 
 
 def _with_skeleton(image: Image.Image, joints_J3: Tensor, correct_J: Tensor, counted_J: Tensor) -> Image.Image:
-    """The image with the labelled joints, in its own pixels, and the limbs between them."""
+    """The image with joints, those that are labelled, in its own pixels, and the limbs between them."""
     image = image.copy()
     draw = ImageDraw.Draw(image)
     labelled = {name: (x, y) for name, (x, y, visibility) in zip(JOINTS, joints_J3.tolist(), strict=True) if visibility}

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from io import BytesIO
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from matplotlib import colormaps
 from matplotlib.figure import Figure
@@ -25,7 +24,7 @@ MATCH, MISTAKE = "#22B573", "#B00020"
 """Green and red, the red much darker: the colour-blind tell them apart as well."""
 RANKED_HEIGHT, PARTS_HEIGHT = 128, 160
 """Pixels that images are scaled to."""
-HEAT_COLOURS, HEAT_WEIGHT = "turbo", 0.5
+HEAT_COLOURS, HEAT_WEIGHT = "turbo", 0.85
 
 
 def cmc_picture(results: Mapping[str, RetrievalResult]) -> bytes:
@@ -76,20 +75,21 @@ def parts_picture(shown: Sequence[int], query: Split, maps: Mapping[str, Tensor]
         aspect: width of the images over their height.
     """
     width, height = round(PARTS_HEIGHT * aspect), PARTS_HEIGHT
+    strongest = max(maps_Bhw.max().item() for maps_Bhw in maps.values()) or 1.0
     sheet = Sheet(
         title="Where each branch looks: the strength of its pose channels",
         columns=["query", *(name.replace("_", "\n", 1).replace("_", " ") for name in maps)],
         rows=[""] * len(shown),
         cell=(width, height),
-        legend=[(_colour_bar(), "from a map's least value to its greatest, each map by itself")],
+        legend=[(_colour_bar(), f"from 0 to {strongest:.2g}, one scale for all; the weaker, the less it covers")],
     )
     images_BHW3 = query.gather(shown).numpy()
     for row, index in enumerate(shown):
         image = Image.fromarray(images_BHW3[row]).resize((width, height), Image.Resampling.BICUBIC)
         sheet.place(row, 0, np.asarray(image), frame=FAINT, caption=_who(query, index))
         for column, maps_Bhw in enumerate(maps.values(), start=1):
-            heat = Image.fromarray(_heat(maps_Bhw[row], (height, width)))
-            sheet.place(row, column, np.asarray(Image.blend(image, heat, HEAT_WEIGHT)), frame=FAINT)
+            covered = _covered(np.asarray(image), maps_Bhw[row] / strongest)
+            sheet.place(row, column, covered, frame=FAINT)
     return sheet.png()
 
 
@@ -119,12 +119,13 @@ def _who(split: Split, index: int) -> str:
     return f"{split.pids_N[index]} · c{split.camids_N[index]}"
 
 
-def _heat(map_hw: Tensor, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """A map scaled to 0..1, interpolated to (height, width), in colours; a flat one is all least."""
-    map_hw = map_hw.float().cpu()
-    scaled_hw = (map_hw - map_hw.min()) / (map_hw.max() - map_hw.min()).clamp(min=torch.finfo().tiny)
-    scaled_HW = F.interpolate(scaled_hw[None, None], size, mode="bilinear")[0, 0]
-    return _colours(scaled_HW.numpy())
+def _covered(image_HW3: NDArray[np.uint8], map_hw: Tensor) -> NDArray[np.uint8]:
+    """An image under the colours of a map of values 0..1, interpolated to its size: the higher, the more is covered."""
+    size = image_HW3.shape[:2]
+    values_HW = F.interpolate(map_hw.float().cpu()[None, None], size, mode="bilinear")[0, 0].clamp(0, 1).numpy()
+    cover_HW1 = HEAT_WEIGHT * values_HW[..., None]
+    covered_HW3: NDArray[np.uint8] = ((1 - cover_HW1) * image_HW3 + cover_HW1 * _colours(values_HW)).astype(np.uint8)
+    return covered_HW3
 
 
 def _colour_bar() -> Image.Image:

@@ -7,7 +7,7 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from reid.config import RunConfig
 from reid.data import POSE as POSE_DATA
@@ -20,7 +20,8 @@ from reid.losses import (
     masked_squared_error,
     pose_targets,
 )
-from reid.models import FGSAM, LocallyReinforcedAlignment, Output
+from reid.models import FGSAM, LocallyReinforcedAlignment, Output, make_trunk, require_weights
+from reid.stages.fused_maps import POSE_STAGE, frozen_pose_net, known_maps, score_fused
 from reid.stages.pose_check import check_pose
 from reid.stages.retrieval import score
 from reid.training import Labels, Stage, Terms
@@ -48,24 +49,41 @@ def baseline_loss(output: Output, batch: ReIDBatch, config: RunConfig, ranks: Ra
 def intermediate_loss(output: Output, batch: ReIDBatch, config: RunConfig, ranks: Ranks) -> Terms:
     """Cross-entropies: `identity` and `attributes/<name>` for every attribute."""
     attributes = attribute_cross_entropies(output.attribute_logits, batch.attributes_BA, batch.attribute_names, ranks)
+    weight = config.loss.attribute_weight * _share(config, len(attributes))
     return baseline_loss(output, batch, config, ranks) | {
-        f"attributes/{name}": config.loss.attribute_weight * loss for name, loss in attributes.items()
+        f"attributes/{name}": weight * loss for name, loss in attributes.items()
     }
 
 
 def final_loss(output: Output, batch: ReIDBatch, config: RunConfig, ranks: Ranks) -> Terms:
     """Eq. 11: `identity`, `attributes/<name>` and, over the global batch, `triplet/<branch>`."""
-    terms = intermediate_loss(output, batch, config, ranks)
-    if output.triplet_branches:
-        embeddings = [output.embeddings[branch] for branch in output.triplet_branches]
-        longest = max(embedding_BD.shape[1] for embedding_BD in embeddings)
-        padded_BND = torch.stack([F.pad(e_BD, (0, longest - e_BD.shape[1])) for e_BD in embeddings], dim=1)
-        losses_N = FocalTripletLoss.from_config(config.loss)(
-            ranks.gather(padded_BND).transpose(0, 1), ranks.gather(batch.labels_B)
-        )
-        for branch, loss in zip(output.triplet_branches, losses_N.unbind(), strict=True):
-            terms[f"triplet/{branch}"] = config.loss.triplet_weight * loss
-    return terms
+    return intermediate_loss(output, batch, config, ranks) | _triplet_losses(output, batch, config, ranks)
+
+
+def strong_baseline_loss(output: Output, batch: ReIDBatch, config: RunConfig, ranks: Ranks) -> Terms:
+    """`identity` and, over the global batch, `triplet/pooled`."""
+    return baseline_loss(output, batch, config, ranks) | _triplet_losses(output, batch, config, ranks)
+
+
+def _triplet_losses(output: Output, batch: ReIDBatch, config: RunConfig, ranks: Ranks) -> Terms:
+    if not output.triplet_branches:
+        return {}
+    embeddings = [output.embeddings[branch] for branch in output.triplet_branches]
+    longest = max(embedding_BD.shape[1] for embedding_BD in embeddings)
+    padded_BND = torch.stack([F.pad(e_BD, (0, longest - e_BD.shape[1])) for e_BD in embeddings], dim=1)
+    losses_N = FocalTripletLoss.from_config(config.loss)(
+        ranks.gather(padded_BND).transpose(0, 1), ranks.gather(batch.labels_B)
+    )
+    weight = config.loss.triplet_weight * _share(config, len(embeddings))
+    return {
+        f"triplet/{branch}": weight * loss
+        for branch, loss in zip(output.triplet_branches, losses_N.unbind(), strict=True)
+    }
+
+
+def _share(config: RunConfig, terms: int) -> float:
+    """What each of several terms counts for."""
+    return 1.0 if config.loss.reduction == "sum" else 1 / max(1, terms)
 
 
 def build(config: RunConfig, labels: Labels, *, pretrained: bool, stage: str) -> FGSAM:
@@ -83,10 +101,35 @@ def build(config: RunConfig, labels: Labels, *, pretrained: bool, stage: str) ->
     return model
 
 
-def part_maps(model: nn.Module, output: Output) -> dict[str, Tensor]:
-    """Where each branch looks: maps (B, h, w) by branch; none without pose maps."""
-    assert isinstance(model, FGSAM)
-    return model.part_maps(output.pose[-1]) if output.pose else {}
+def check_trunk(config: RunConfig) -> None:
+    """
+    Raises:
+        ValueError: the trunk is unknown, or has not what is asked of it; a local file of weights is missing.
+    """
+    require_weights(config.model.weights, "model.weights")
+    try:
+        with torch.device("meta"):
+            make_trunk(config.model, pretrained=False)
+    except ValueError as error:
+        raise ValueError(f"model.trunk: {error}") from error
+
+
+def check_pose_net(config: RunConfig) -> None:
+    """
+    Raises:
+        ValueError: a local file of weights is missing.
+    """
+    require_weights(config.model.pose_net.weights, "model.pose_net.weights")
+
+
+def check_fused(config: RunConfig) -> None:
+    """
+    Raises:
+        ValueError: as `check_trunk` and, with pose maps of the net's, `check_pose_net`.
+    """
+    check_trunk(config)
+    if config.model.pose and config.model.maps == "net":
+        check_pose_net(config)
 
 
 def check_layout(config: RunConfig, labels: Labels) -> None:
@@ -115,16 +158,18 @@ def layout_name(config: RunConfig) -> str:
     return layout if isinstance(layout, str) else "+".join(part.name for part in layout.parts)
 
 
+TRUNK = ("model.trunk", "model.weights", "model.last_stride", "model.batch_norm")
 IDENTITY_LOSS = ("loss.identity_weight", "loss.label_smoothing")
 
 POSE = Stage(
-    name="pose",
+    name=POSE_STAGE,
     family="fgsam",
     data=POSE_DATA,
     build=partial(build, stage="pose"),
     loss=pose_loss,
     evaluate=check_pose,
     headline=("eval/pck", "PCK"),
+    check_settings=check_pose_net,
     inherits=("pose", "intermediate", "final"),
     reads=("model.pose_net.",),
     pretrained=("pose_net",),
@@ -140,8 +185,24 @@ BASELINE = Stage(
     evaluate=score,
     headline=("eval/mAP", "mAP"),
     inherits=("baseline", "intermediate", "final"),
-    reads=("model.trunk", "model.weights", "model.last_stride", "model.batch_norm", *IDENTITY_LOSS),
+    reads=(*TRUNK, "model.pooling", "model.neck", *IDENTITY_LOSS),
     pretrained=("trunk",),
+    check_settings=check_trunk,
+    layout=layout_name,
+)
+
+STRONG_BASELINE = Stage(
+    name="strong_baseline",
+    family="fgsam",
+    data=REID,
+    build=partial(build, stage="strong_baseline"),
+    loss=strong_baseline_loss,
+    evaluate=score,
+    headline=("eval/mAP", "mAP"),
+    inherits=("baseline", "strong_baseline"),
+    reads=(*TRUNK, "model.pooling", "model.neck", "loss."),
+    pretrained=("trunk",),
+    check_settings=check_trunk,
     layout=layout_name,
 )
 
@@ -151,11 +212,14 @@ INTERMEDIATE = Stage(
     data=REID,
     build=partial(build, stage="intermediate"),
     loss=intermediate_loss,
-    evaluate=score,
+    evaluate=partial(score_fused, parts=False),
     headline=("eval/mAP", "mAP"),
     inherits=("pose", "baseline", "intermediate", "final"),
-    reads=("model.", "loss.attribute_weight", *IDENTITY_LOSS),
+    reads=("model.", "loss.attribute_weight", "loss.reduction", *IDENTITY_LOSS),
     pretrained=("trunk", "pose_net"),
+    check_settings=check_fused,
+    rates=frozen_pose_net,
+    maps=known_maps,
     layout=layout_name,
 )
 
@@ -165,11 +229,14 @@ FINAL = Stage(
     data=REID,
     build=partial(build, stage="final"),
     loss=final_loss,
-    evaluate=partial(score, maps=part_maps),
+    evaluate=partial(score_fused, parts=True),
     headline=("eval/mAP", "mAP"),
     inherits=("pose", "baseline", "intermediate", "final"),
     reads=("model.", "loss."),
     pretrained=("trunk", "pose_net"),
+    check_settings=check_fused,
+    rates=frozen_pose_net,
+    maps=known_maps,
     searched=("loss.", "model.layout"),
     check=check_layout,
     descriptor_dim=descriptor_dim,

@@ -56,7 +56,7 @@ def illustrate(
     if maps is not None:
         batches = ReIDBatches(dataset, "query", config.data, device=device, channels_last=config.channels_last)
         with autocast(device, dtype):
-            looks = maps(model, model(batches.inference(shown)))
+            looks = maps(model, model(*batches.inputs(shown)))
         if looks:
             pictures["parts.png"] = parts_picture(shown, query, looks, aspect=aspect)
     return pictures

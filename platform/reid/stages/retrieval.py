@@ -38,6 +38,7 @@ def score(
     *,
     labels: Labels,
     illustrated: bool,
+    beside: Mapping[str, Dataset] | None = None,
     maps: Maps | None = None,
 ) -> Evaluation:
     """Retrieval and attribute accuracy of a model in evaluation mode, as fractions, equal on every rank; pictures.
@@ -155,7 +156,7 @@ def describe(
     descriptors, classes = [], []
     for indices in np.array_split(shares[rank], max(1, -(-len(shares[rank]) // config.evaluation.batch_size))):
         with autocast(device, dtype):
-            output = model(batches.inference(indices))
+            output = model(*batches.inputs(indices))
         descriptors.append(output.descriptor_BD.float())
         classes.append({name: logits.argmax(dim=1) for name, logits in output.attribute_logits.items()})
     rows_R = [len(share) for share in shares]

@@ -8,7 +8,7 @@ from torch import nn
 from reid.config import ConfigError, RunConfig
 from reid.data import open_store
 from reid.evaluation import Evaluation
-from reid.stages.fgsam import BASELINE, FINAL, INTERMEDIATE, POSE
+from reid.stages.fgsam import BASELINE, FINAL, INTERMEDIATE, POSE, STRONG_BASELINE
 from reid.training import (
     CheckpointError,
     PhaseState,
@@ -20,7 +20,7 @@ from reid.training import (
     without_training_modules,
 )
 
-STAGES: dict[str, Stage] = {stage.name: stage for stage in (POSE, BASELINE, INTERMEDIATE, FINAL)}
+STAGES: dict[str, Stage] = {stage.name: stage for stage in (POSE, BASELINE, STRONG_BASELINE, INTERMEDIATE, FINAL)}
 """Every stage by name; `phases.<name>.stage` is a key of it, and an extension may add to it."""
 
 
@@ -54,7 +54,8 @@ def inherited(config: RunConfig, phase: str, former: dict[str, str]) -> tuple[st
 def check_phases(config: RunConfig) -> None:
     """
     Raises:
-        ConfigError: naming every phase whose stage is unknown, or has no identities to make P×K batches of.
+        ConfigError: naming every phase whose stage is unknown, or has no identities to make P×K batches of, and
+            all else that no data could make fit.
     """
     problems = []
     for name, phase in config.phases.items():
@@ -63,10 +64,15 @@ def check_phases(config: RunConfig) -> None:
         except ValueError as error:
             problems.append(f"phases.{name}.stage: {error}")
             continue
+        try:
+            stage.check_settings(config)
+        except ValueError as error:
+            problems.append(str(error))
         if phase.images_per_identity and not stage.data.identities:
             problems.append(f"phases.{name}: stage {stage.name} has no identities: leave images_per_identity out")
     if problems:
-        raise ConfigError("\n".join(["the configuration has errors:", *(f"  {problem}" for problem in problems)]))
+        listed = [f"  {problem}" for problem in dict.fromkeys(problems)]
+        raise ConfigError("\n".join(["the configuration has errors:", *listed]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,4 +124,6 @@ def score_checkpoint(config: RunConfig, *, checkpoint: str, store: str, device: 
     trained = load_describer(checkpoint, config, device)
     dataset, dtype = open_store(store, config.storage), resolve_precision(config, device)
     evaluate = trained.stage.evaluate
-    return evaluate(trained.model, dataset, config, device, dtype, labels=trained.state.labels, illustrated=True)
+    return evaluate(
+        trained.model, dataset, config, device, dtype, labels=trained.state.labels, illustrated=True, beside={}
+    )
