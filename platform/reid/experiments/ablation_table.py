@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table
 
-from reid.experiments.ablation_plan import FULL, PUBLISHED, ROWS, AblationPlan
+from reid.experiments.ablation_plan import PUBLISHED, ROWS, AblationPlan, Row
 
 METRICS = {"rank1": "rank-1", "mAP": "mAP"}
 
@@ -19,7 +19,9 @@ class AblationTable:
     scores: dict[str, dict[int, dict[str, float]]]
     """`rank1` and `mAP` as fractions, by slug of the row and seed; seeds that did not finish are missing."""
     images: dict[str, int]
-    """Training images that each row was shown, by slug."""
+    """Person images that each row was shown in training, by slug."""
+    pose_images: dict[str, int]
+    """Other images, with joints, likewise."""
     paper: dict[str, tuple[float, float]]
     """The paper's rank-1 and mAP in per cent by slug; empty where it has none for the dataset."""
 
@@ -36,6 +38,7 @@ class AblationTable:
                 for slug, last in plan.last.items()
             },
             images=plan.images,
+            pose_images=plan.pose_images,
             paper=PUBLISHED.get(dataset, {}),
         )
 
@@ -69,23 +72,26 @@ class AblationTable:
 
     def _header(self) -> list[str]:
         paper = [f"paper's {title}" for title in METRICS.values()] if self.paper else []
-        return ["", *METRICS.values(), "mAP − full model's", "seeds", "images shown", *paper]
+        compared = ["mAP − another row's", "which is"]
+        return ["", *METRICS.values(), *compared, "seeds", "person images", "images with joints", *paper]
 
     def _rows(self) -> list[list[str]]:
-        return [self._row(row.slug, row.name) for row in ROWS]
+        return [self._row(row) for row in ROWS if row.slug in self.scores]
 
-    def _row(self, slug: str, name: str) -> list[str]:
-        seeds, full = self.scores[slug], self.scores[FULL.slug]
-        gains = [values["mAP"] - full[seed]["mAP"] for seed, values in seeds.items() if seed in full]
+    def _row(self, row: Row) -> list[str]:
+        seeds, other = self.scores[row.slug], self.scores.get(row.against or "", {})
+        gains = [values["mAP"] - other[seed]["mAP"] for seed, values in seeds.items() if seed in other]
         cells = [
-            name,
+            row.name,
             *(_spread([values[metric] for values in seeds.values()]) for metric in METRICS),
-            "" if slug == FULL.slug else _spread(gains, sign="+"),
+            _spread(gains, sign="+") if row.against else "",
+            next((compared.name for compared in ROWS if compared.slug == row.against), ""),
             str(len(seeds)),
-            f"{self.images[slug]:,}",
+            f"{self.images[row.slug]:,}",
+            f"{self.pose_images[row.slug]:,}",
         ]
         if self.paper:
-            cells += [f"{value} %" for value in self.paper[slug]] if slug in self.paper else ["–", "–"]
+            cells += [f"{value} %" for value in self.paper[row.slug]] if row.slug in self.paper else ["–", "–"]
         return cells
 
 

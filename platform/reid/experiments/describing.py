@@ -138,7 +138,7 @@ class Extractor:
     def _in_batches(self, count: int, images: Callable[[slice], Tensor]) -> Tensor:
         memory = torch.channels_last if self._config.channels_last else torch.contiguous_format
         descriptors = []
-        for start in range(0, count, self._config.evaluation.batch_size):
+        for start in range(0, max(count, 1), self._config.evaluation.batch_size):  # of none, an empty table
             rows = slice(start, min(start + self._config.evaluation.batch_size, count))
             with autocast(self._device, self._dtype):
                 output = self._model(images(rows).contiguous(memory_format=memory))

@@ -7,6 +7,7 @@ import time
 from reid.cluster import evaluate
 from reid.config import RunConfig
 from reid.data import REID, open_store
+from reid.evaluation import require_rerankable
 from reid.experiments import results
 from reid.experiments.data import prepare_data
 from reid.experiments.experiment import join_cluster
@@ -31,6 +32,8 @@ def run_evaluation(config: RunConfig, *, checkpoint: Place) -> dict[str, float]:
     join_cluster(config, [config.scaling])
     store = prepare_data(config, storage, [REID])[REID.name]
     dataset = open_store(store, config.storage)
+    if config.evaluation.rerank:
+        require_rerankable(len(dataset.splits["query"]) + len(dataset.splits["gallery"]))
     key = f"{config.name}-evaluation-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
     record = parent_record(key, "evaluation", config, (dataset_input(dataset, store),))
     tags = {"reid.checkpoint": checkpoint, "reid.phase": state.phase, "reid.model": find_stage(state.stage).family}

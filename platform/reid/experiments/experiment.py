@@ -256,6 +256,7 @@ class Experiment:
             phase=training.phase,
             stage=stage,
             store=store,
+            beside={} if training.hold_out else {k: v for k, v in workspace.stores.items() if k != stage.data.name},
             start_from=tuple(self.finished[name] for name in training.after),
             hold_out=training.hold_out,
             scoring=training.scoring,

@@ -1,6 +1,8 @@
 """The table of scores, and the way to the experiment browser."""
 
+import re
 import shlex
+import statistics
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +13,10 @@ from rich.table import Table
 from reid.tracking import Recorder, RunRecord
 
 MEAN_COLOUR = "mean colour"
-COLUMNS = {"rank1": "rank-1", "rank5": "rank-5", "rank10": "rank-10", "mAP": "mAP", "mINP": "mINP"}
+RETRIEVAL = {"rank1": "rank-1", "rank5": "rank-5", "rank10": "rank-10", "mAP": "mAP", "mINP": "mINP"}
+ATTRIBUTES, JOINTS = "attributes", "people/pck"
+COLUMNS = {**RETRIEVAL, ATTRIBUTES: "attributes", JOINTS: "joints (PCK)"}
+"""Headings by key; a model that has nothing to say of the last two lacks them."""
 
 Scores = dict[str, dict[str, float]]
 """What each model reaches, by the keys of `COLUMNS`, as fractions; `mean colour` is the floor."""
@@ -19,20 +24,40 @@ Scores = dict[str, dict[str, float]]
 
 def of(metrics: dict[str, float]) -> dict[str, float]:
     """The columns of the table, out of `eval/*` metrics."""
-    return {name: metrics[f"eval/{name}"] for name in COLUMNS}
+    found = {name: metrics[f"eval/{name}"] for name in RETRIEVAL}
+    if accuracies := attribute_accuracies(metrics):
+        found[ATTRIBUTES] = statistics.fmean(accuracies.values())
+    return found | ({JOINTS: metrics[f"eval/{JOINTS}"]} if f"eval/{JOINTS}" in metrics else {})
+
+
+def attribute_accuracies(metrics: dict[str, float]) -> dict[str, float]:
+    """Accuracy by attribute, without what a protocol sums up beside, which no attribute can be named like."""
+    found = {re.fullmatch(r"eval/attributes/([a-z][a-z0-9_]*)", name): value for name, value in metrics.items()}
+    return {match[1]: value for match, value in found.items() if match}
 
 
 def markdown(scores: Scores) -> str:
-    rows = [["", *COLUMNS.values()], ["---", *("---:" for _ in COLUMNS)]]
-    rows += [[name, *(f"{values[column]:.1%}" for column in COLUMNS)] for name, values in scores.items()]
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    header, rows = _table(scores)
+    lines = [header, ["---", *("---:" for _ in header[1:])], *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def show(scores: Scores) -> None:
-    table = Table("", *COLUMNS.values(), title="query against gallery")
-    for name, values in scores.items():
-        table.add_row(name, *(f"{values[column]:.1%}" for column in COLUMNS))
+    header, rows = _table(scores)
+    table = Table(*header, title="query against gallery")
+    for row in rows:
+        table.add_row(*row)
     Console(highlight=False).print(table)
+
+
+def _table(scores: Scores) -> tuple[list[str], list[list[str]]]:
+    """Header and rows, without columns that no model has."""
+    shown = [column for column in COLUMNS if any(column in values for values in scores.values())]
+    rows = [
+        [name, *(f"{values[column]:.1%}" if column in values else "–" for column in shown)]
+        for name, values in scores.items()
+    ]
+    return ["", *(COLUMNS[column] for column in shown)], rows
 
 
 def show_places(places: Mapping[str, str], runs: Recorder, record: RunRecord) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from reid.config import PhaseConfig, RunConfig, load_extensions
+from reid.config import RunConfig, load_extensions
 from reid.stages import stage_of
 from reid.storage import Place, Storage
 
@@ -19,9 +19,6 @@ RESULT = "result.json"
 
 NOT_ANOTHER_RUN = {"storage", "scaling", "tracking"}
 """Settings of where a run lies, how it is spread over the cluster and where it is recorded."""
-LATER_PHASE_SETTINGS = ("weight_decay", "amsgrad", "rates")
-"""Settings of a phase that came after reid 0.1.0: left out of a run's identity at their defaults, so that runs begun
-before are found again."""
 
 Exclude = Mapping[str, bool | set[str]]
 """Settings by name: all of a section, or some of its keys, in the form of pydantic's `exclude`."""
@@ -98,12 +95,6 @@ def claim_run(
 def _identity(config: RunConfig, without: Exclude) -> dict[str, object]:
     """The settings that make a run what it is, as plain values."""
     tree = config.model_dump(mode="json", exclude={**dict.fromkeys(NOT_ANOTHER_RUN, True), **without})
-    for phase in tree["phases"].values():
-        for name in LATER_PHASE_SETTINGS:
-            if phase[name] == PhaseConfig.model_fields[name].get_default(call_default_factory=True):
-                del phase[name]
-    if not tree.get("search", {}).get("layouts"):
-        tree.get("search", {}).pop("layouts", None)
     families = {stage_of(config, phase).family for phase in config.phases}
     models = {family: settings for family, settings in tree.pop("models").items() if family in families}
     extensions = [_digest_of(module.__file__) for module in load_extensions(tree.pop("extensions"))]
