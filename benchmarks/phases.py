@@ -13,18 +13,30 @@ import argparse
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from types import SimpleNamespace
+from typing import Literal, cast, get_args
 
 try:
+    import numpy as np
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
     from reid.config import PRESETS, Manifest, RunConfig, load_config, load_manifest
-    from reid.data import POSE, PoseBatch, ReIDBatch
+    from reid.data import POSE, Dataset, PoseBatch, ReIDBatch, ReIDBatches
     from reid.stages import STAGES, stage_of
-    from reid.training import Labels, ProcessGroupRanks, make_optimizer, resolve_precision, train_step
+    from reid.training import (
+        Labels,
+        ProcessGroupRanks,
+        Stage,
+        autocast,
+        make_optimizer,
+        rates_of,
+        resolve_precision,
+        train_mode,
+        train_step,
+    )
 except ModuleNotFoundError as missing:
     sys.exit(f"error: the package '{missing.name}' is missing: install it (for reid: PYTHONPATH=platform)")
 
@@ -126,13 +138,20 @@ def training_step(
     batch: int,
     device: torch.device,
     mode: Mode = "eager",
+    known_maps: bool = True,
 ) -> Step:
-    """A function that takes one training step after another on one and the same random batch."""
+    """A function that takes one training step after another on one and the same random batch.
+
+    Args:
+        known_maps: whether maps that the phase does not change are computed beforehand, as the platform does.
+    """
     settings, stage = config.phases[phase], stage_of(config, phase)
     attributes = {attribute.name: attribute for attribute in manifest.attributes}
     memory = torch.channels_last if config.channels_last else torch.contiguous_format
     model = stage.build(config, Labels(num_identities=NUM_IDENTITIES, attributes=attributes), pretrained=True)
-    model = model.to(device).to(memory_format=memory).train()
+    model = model.to(device).to(memory_format=memory)
+    rates = rates_of(stage, config, phase)
+    optimizer = make_optimizer(model, settings, rates)
     generator = torch.Generator().manual_seed(config.seed)
     height, width = config.data.height, config.data.width
     images_BCHW = torch.randn(batch, 3, height, width, generator=generator).to(device, memory_format=memory)
@@ -152,8 +171,9 @@ def training_step(
             labels_B=torch.arange(batch, device=device) // (settings.images_per_identity or 1),
             attributes_BA=attributes_BA.to(device),
             attribute_names=tuple(attributes),
+            maps_BJhw=_maps(model.eval(), stage, config, rates, images_BCHW) if known_maps else None,
         )
-    optimizer = make_optimizer(model, settings)
+    train_mode(model, rates)
     if mode == "compiled":
         model.compile()
 
@@ -170,6 +190,19 @@ def training_step(
         )
 
     return step
+
+
+@torch.no_grad()
+def _maps(
+    model: torch.nn.Module, stage: Stage, config: RunConfig, rates: Mapping[str, float], images_BCHW: torch.Tensor
+) -> torch.Tensor | None:
+    """Maps of the images that the phase does not change, if there are any."""
+    known = stage.maps(model, config, rates, cast(Dataset, None))  # which a net's maps do not depend on
+    if known is None:
+        return None
+    with autocast(images_BCHW.device, resolve_precision(config, images_BCHW.device)):
+        batches = SimpleNamespace(inference=lambda indices: images_BCHW)
+        return known.compute(cast(ReIDBatches, batches), np.arange(len(images_BCHW))).float()
 
 
 def table(speeds: Sequence[Speed], peak: float | None) -> str:
