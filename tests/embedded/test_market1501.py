@@ -68,7 +68,7 @@ def test_the_folders_hold_the_exact_counts_and_nothing_unexpected(market: Path) 
     assert gallery.count(-1) == size.junk_images
     assert gallery.count(0) == size.distractor_images
     assert len(gallery) == size.junk_images + size.distractor_images + size.gallery_images
-    assert {path.name for path in market.iterdir()} == {*FOLDERS, "market_attribute.mat"}
+    assert {path.name for path in market.iterdir()} == {*FOLDERS, "market_attribute.mat", "person_keypoints.json"}
     for folder in FOLDERS:
         others = [path.name for path in (market / folder).iterdir() if path.suffix != ".jpg"]
         assert others == ["Thumbs.db"]
@@ -94,6 +94,7 @@ def test_bytes_depend_on_the_seed_and_not_on_process_order_or_chunks(tmp_path: P
     for shot in plan_market1501(SMALL, seed=1).shots[::7]:
         render_shots(ShotsTask(root=str(tmp_path / "single"), seed=1, shots=(shot,)))
         assert (tmp_path / "single" / shot.path).read_bytes() == expected[shot.path]
+    assert "person_keypoints.json" in expected
 
     render_market1501(tmp_path / "other", size=SMALL, seed=2, map_tasks=map_in_process)
     assert files_of(tmp_path / "other") != expected

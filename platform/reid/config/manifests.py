@@ -70,6 +70,9 @@ class Manifest(Section):
     layout: str | None = None
     """Branch layout that suits the attributes; none = no person attributes."""
     attributes: tuple[Attribute, ...] = ()
+    keypoints: str | None = None
+    """File in the source folder with joints of the person images, COCO's keypoint annotations by the images' paths;
+    none = unknown."""
     attribute_protocol: AttributeProtocol = "labelled"
     """How predictions of the attributes are scored: by the published protocol, where the dataset has one."""
 
@@ -79,6 +82,13 @@ class Manifest(Section):
         if pattern is not None and not {"pid", "camid"} <= set(re.compile(pattern).groupindex):
             raise ValueError(f"the expression {pattern} lacks a group named pid or camid")
         return pattern
+
+    @field_validator("keypoints")
+    @classmethod
+    def _is_plain_name(cls, file: str | None) -> str | None:
+        if file is not None and Path(file).name != file:
+            raise ValueError(f"keypoints: '{file}' must be the name of a file in the source folder")
+        return file
 
     @field_validator("layout")
     @classmethod

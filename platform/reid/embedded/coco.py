@@ -6,7 +6,6 @@ Tsung-Yi Lin et al., "Microsoft COCO: Common Objects in Context", ECCV 2014.
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +16,7 @@ from reid.embedded.cameras import CAMERAS, expose
 from reid.embedded.contours import mask_to_polygons, mask_to_rle
 from reid.embedded.draw import Canvas
 from reid.embedded.figure import draw_person
+from reid.embedded.keypoints import KEYPOINTS, Annotation, annotation_file, keypoints_in
 from reid.embedded.people import sample_person
 from reid.embedded.plan import STREAMS
 from reid.embedded.sizes import BenchmarkSize
@@ -24,26 +24,12 @@ from reid.embedded.skeleton import Joints, View, sample_pose
 from reid.embedded.writing import IMAGES_PER_TASK, encode_jpeg
 from reid.storage import whole_folder, write_whole
 
-KEYPOINTS = (
-    "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow",
-    "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle",
-    "right_ankle",
-)  # fmt: skip
-SKELETON = (
-    (16, 14), (14, 12), (17, 15), (15, 13), (12, 13), (6, 12), (7, 13), (6, 7), (6, 8), (7, 9), (8, 10), (9, 11),
-    (2, 3), (1, 2), (1, 3), (2, 4), (3, 5), (4, 6), (5, 7),
-)  # fmt: skip
-FACE = KEYPOINTS[:5]
-CATEGORY = {"supercategory": "person", "id": 1, "name": "person", "keypoints": KEYPOINTS, "skeleton": SKELETON}
 SPLITS = {"train2017": 0, "val2017": 1}
 CROWD_EVERY = 16  # every so many scenes, one has a crowd in the distance
 
 CROWD, OCCLUDER = 1000, 2000  # owners; pedestrians are numbered from 0
 MIN_VISIBLE_PIXELS = 60  # a person of whom less is seen is not annotated
-ON_SURFACE, INSIDE_LIMB = 0.02, 0.08  # how deep a keypoint may lie and yet be seen, shares of the stature
 MIN_LABELLED_HEIGHT = 40  # smaller people have a box but no keypoints
-
-Annotation = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,20 +75,9 @@ def render_coco(destination: Path, *, size: BenchmarkSize, seed: int, map_tasks:
             write_whole(root / "annotations" / f"person_keypoints_{split}.json", content)
 
 
-def _annotation_file(split: str, records: list[SceneRecord]) -> dict[str, Any]:
+def _annotation_file(split: str, records: list[SceneRecord]) -> Annotation:
     annotations = [annotation for record in records for annotation in record.annotations]
-    return {
-        "info": {
-            "description": f"Rendered pedestrians, {split}",
-            "version": "1.0",
-            "year": 2017,
-            "contributor": "reid",
-        },
-        "licenses": [{"id": 1, "name": "Apache License 2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"}],
-        "images": [record.image for record in records],
-        "annotations": [annotation | {"id": number} for number, annotation in enumerate(annotations, start=1)],
-        "categories": [CATEGORY],
-    }
+    return annotation_file(f"Rendered pedestrians, {split}", [record.image for record in records], annotations)
 
 
 def render_scenes(task: ScenesTask) -> list[SceneRecord]:
@@ -169,7 +144,7 @@ def _annotate(canvas: Canvas, image_id: int, owner: int, joints: Joints, rng: np
         return None
     box = _box(mask_HW)
     labelled = box[3] >= MIN_LABELLED_HEIGHT and rng.random() > 0.04
-    keypoints = _keypoints(canvas, owner, joints, box) if labelled else [0.0] * 3 * len(KEYPOINTS)
+    keypoints = keypoints_in(canvas, owner, joints, box) if labelled else [0.0] * 3 * len(KEYPOINTS)
     return {
         "segmentation": mask_to_polygons(mask_HW),
         "num_keypoints": sum(visibility > 0 for visibility in keypoints[2::3]),
@@ -180,21 +155,6 @@ def _annotate(canvas: Canvas, image_id: int, owner: int, joints: Joints, rng: np
         "bbox": box,
         "category_id": 1,
     }
-
-
-def _keypoints(canvas: Canvas, owner: int, joints: Joints, box: list[float]) -> list[float]:
-    """x, y, v of each keypoint: v 2 seen, 1 hidden, 0 (with x = y = 0) outside of what is seen of the person."""
-    left, top, width, height = box
-    stature = float(np.linalg.norm(joints["crown"] - joints["left_ankle"]))
-    values: list[float] = []
-    for name in KEYPOINTS:
-        depth = ON_SURFACE if name in FACE else INSIDE_LIMB
-        x, y = (round(float(value), 1) for value in joints[name][:2])
-        if not (left <= x <= left + width and top <= y <= top + height):
-            values += [0.0, 0.0, 0]
-        else:
-            values += [x, y, 2 if canvas.is_visible(joints[name], owner, depth * stature) else 1]
-    return values
 
 
 def _annotate_crowd(canvas: Canvas, image_id: int) -> Annotation | None:

@@ -1,8 +1,10 @@
-"""Renders a data set in Market-1501's on-disk format.
+"""Renders a data set in Market-1501's on-disk format, and beside it what the original lacks: everyone's joints.
 
 Liang Zheng et al., "Scalable Person Re-identification: A Benchmark", ICCV 2015.
 """
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,15 +17,19 @@ from reid.embedded.backgrounds import cast_shadow, draw_background, draw_occlude
 from reid.embedded.cameras import CAMERAS, Camera, expose
 from reid.embedded.draw import Canvas
 from reid.embedded.figure import draw_person
+from reid.embedded.keypoints import Annotation, annotation_file, keypoints_in
 from reid.embedded.market_attributes import encode_attributes
 from reid.embedded.people import Person, sample_person
 from reid.embedded.plan import GALLERY, QUERY, STREAMS, TRAIN, Shot, plan_market1501
 from reid.embedded.sizes import BenchmarkSize
-from reid.embedded.skeleton import View, sample_pose
+from reid.embedded.skeleton import Joints, View, sample_pose
 from reid.embedded.writing import IMAGES_PER_TASK, encode_jpeg
 from reid.storage import whole_folder, write_whole
 
 HEIGHT, WIDTH = 128, 64
+KEYPOINTS_FILE = "person_keypoints.json"
+SUBJECT = 1
+"""Owner of the pixels of whom an image is of."""
 THUMBS_DB = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(504)  # what Windows left in the original's folders
 
 OCCLUDED, BADLY_CUT = 0.2, 0.25  # shares of the images of identities
@@ -39,7 +45,7 @@ class ShotsTask:
 
 
 def render_market1501(destination: Path, *, size: BenchmarkSize, seed: int, map_tasks: MapTasks) -> None:
-    """Renders bounding_box_train/, bounding_box_test/, query/ and market_attribute.mat into a new folder.
+    """Renders the original's three folders of images, market_attribute.mat and person_keypoints.json into a new folder.
 
     The same `size` and `seed` give the same bytes, however `map_tasks` spreads the work.
 
@@ -54,35 +60,64 @@ def render_market1501(destination: Path, *, size: BenchmarkSize, seed: int, map_
         write_whole(root / "market_attribute.mat", encode_attributes({"train": plan.train, "test": plan.test}))
         chunks = (plan.shots[start : start + IMAGES_PER_TASK] for start in range(0, len(plan.shots), IMAGES_PER_TASK))
         tasks = [ShotsTask(root=str(root), seed=seed, shots=chunk) for chunk in chunks]
-        written = sum(map_tasks(render_shots, tasks))
-        assert written == len(plan.shots)
+        people = [person for chunk in map_tasks(render_shots, tasks) for person in chunk]
+        assert len(people) == len(plan.shots)
+        write_whole(root / KEYPOINTS_FILE, json.dumps(_annotation_file(plan.shots, people)).encode())
 
 
-def render_shots(task: ShotsTask) -> int:
-    """Renders and writes one chunk; returns the number of images."""
+def render_shots(task: ShotsTask) -> list[Annotation | None]:
+    """Renders and writes one chunk; returns the annotation of the person in each image, if it is of one."""
+    people = []
     for shot in task.shots:
         rng = np.random.default_rng([task.seed, STREAMS["images"], shot.index])
-        write_whole(Path(task.root) / shot.path, encode_jpeg(render_shot(shot, rng)))
-    return len(task.shots)
+        image, person = render_shot(shot, rng)
+        write_whole(Path(task.root) / shot.path, encode_jpeg(image))
+        people.append(person)
+    return people
 
 
-def render_shot(shot: Shot, rng: np.random.Generator) -> Image.Image:
-    """One 128×64 image."""
+def _annotation_file(shots: Sequence[Shot], people: Sequence[Annotation | None]) -> Annotation:
+    images = [{"id": shot.index, "file_name": shot.path, "height": HEIGHT, "width": WIDTH} for shot in shots]
+    annotations = [
+        person | {"image_id": shot.index} for shot, person in zip(shots, people, strict=True) if person is not None
+    ]
+    return annotation_file("Rendered pedestrians, as the detector's boxes show them", images, annotations)
+
+
+def render_shot(shot: Shot, rng: np.random.Generator) -> tuple[Image.Image, Annotation | None]:
+    """One 128×64 image, and its person's joints."""
     camera = CAMERAS[shot.camera]
     scene = draw_background(camera.background, HEIGHT, WIDTH, rng)
     canvas = Canvas(HEIGHT, WIDTH, camera.light)
     if rng.random() < 0.3 or shot.person is None:
         scene = _draw_passer_by(canvas, scene, camera, rng, nearer=False)
+    joints = None
     if shot.person is not None:
         view = _cut_box(shot, shot.person, camera, rng)
         scene = cast_shadow(scene, view.foot_x, view.foot_y, 0.2 * view.scale * shot.person.height)
-        draw_person(canvas, shot.person, sample_pose(rng, shot.person), view, owner=1)
+        joints = draw_person(canvas, shot.person, sample_pose(rng, shot.person), view, owner=SUBJECT)
         if rng.random() < OCCLUDED:
             if rng.random() < 0.3:
                 _draw_passer_by(canvas, scene, camera, rng, nearer=True)
             else:
                 draw_occluder(canvas, rng, HEIGHT, WIDTH, depth=1000.0, owner=2)
-    return expose(canvas.over(scene), camera, rng)
+    annotation = None if joints is None else _annotate(canvas, joints)
+    return expose(canvas.over(scene), camera, rng), annotation
+
+
+def _annotate(canvas: Canvas, joints: Joints) -> Annotation:
+    """The joints within the image; those that something else hides count as hidden."""
+    box = [0.0, 0.0, WIDTH - 1.0, HEIGHT - 1.0]
+    keypoints = keypoints_in(canvas, SUBJECT, joints, box)
+    labelled = sum(visibility > 0 for visibility in keypoints[2::3])
+    return {
+        "keypoints": keypoints,
+        "num_keypoints": labelled,
+        "bbox": box,
+        "area": float(WIDTH * HEIGHT),
+        "iscrowd": 0,
+        "category_id": 1,
+    }
 
 
 def _cut_box(shot: Shot, person: Person, camera: Camera, rng: np.random.Generator) -> View:

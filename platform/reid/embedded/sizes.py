@@ -63,7 +63,7 @@ SIZES: dict[str, BenchmarkSize] = {
         gallery_images=800,
         distractor_images=120,
         junk_images=60,
-        coco_train_images=700,
+        coco_train_images=2_600,
         coco_val_images=100,
     ),
     # Market-1501's own counts.
