@@ -65,6 +65,18 @@ def test_all_phases_that_cannot_be_are_named_at_once() -> None:
     assert final.startswith("  phases.final.stage: invalid stage 'finale'")
 
 
+def test_what_no_data_could_make_fit_is_named_once_however_many_phases_have_it() -> None:
+    missing = ("model.weights=nowhere.pth", "model.pose_net.weights=nowhere.pth")
+    with pytest.raises(ConfigError) as caught:
+        check_phases(load_config(preset="smoke", overrides=missing))
+    _, *problems = str(caught.value).splitlines()
+    assert [problem.split()[0] for problem in problems] == ["model.pose_net.weights:", "model.weights:"]
+    with pytest.raises(ConfigError, match=r"model\.trunk: invalid trunk 'resnet999', expected one of "):
+        check_phases(load_config(preset="smoke", overrides=["model.trunk=resnet999"]))
+    without = ["model.pose_net.weights=nowhere.pth", "phases.pose=null", "model.pose=false"]
+    check_phases(load_config(preset="smoke", overrides=without))
+
+
 def test_a_phase_inherits_from_the_stages_that_its_own_names(config: RunConfig) -> None:
     former = {"first": "pose", "second": "baseline", "third": "intermediate"}
     assert inherited(config, "baseline", former) == ("second", "third")

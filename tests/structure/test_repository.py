@@ -92,11 +92,12 @@ def compared_stages(root: Path) -> list[str]:
     """Nothing but the stage table knows a stage by name: whoever compares one has to ask its bundle."""
     names = {"pose", "baseline", "strong_baseline", "intermediate", "final"}
     return [
-        f"{file.relative_to(root)}:{node.lineno}: compares a stage's name: give `Stage` a field for what differs"
+        f"{file.relative_to(root)}:{place.lineno}: compares a stage's name: give `Stage` a field for what differs"
         for file in sorted((root / "platform").rglob("*.py"))
         for node in ast.walk(ast.parse(file.read_text()))
         if isinstance(node, ast.Compare | ast.match_case)
-        and names & {leaf.value for leaf in ast.walk(node) if isinstance(leaf, ast.Constant)}
+        for place in [node.pattern if isinstance(node, ast.match_case) else node]
+        if names & {leaf.value for leaf in ast.walk(node) if isinstance(leaf, ast.Constant)}
     ]
 
 
@@ -205,6 +206,7 @@ def test_the_repository_keeps_the_rule(rule: Rule) -> None:
         (compared_stages, "platform/reid/a.py", 'x = stage in ("pose",)\n'),
         (compared_stages, "platform/reid/a.py", 'if "final" != stage: pass\n'),
         (compared_stages, "platform/reid/a.py", 'if stage == "strong_baseline": pass\n'),
+        (compared_stages, "platform/reid/a.py", 'match stage:\n    case "pose": pass\n'),
         (done_elsewhere, "platform/reid/data/a.py", "import os\nos.replace(a, b)\n"),
         (done_elsewhere, "platform/reid/data/a.py", "import torch\ntorch.cuda.is_available()\n"),
         (set_variables, "platform/reid/a.py", 'import os\nos.environ["A"] = "b"\n'),

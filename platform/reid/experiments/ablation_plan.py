@@ -164,7 +164,7 @@ def plan_ablation(config: RunConfig, datasets: Mapping[str, Dataset]) -> Ablatio
                 own = {path: value for path, value in row.settings.items() if path.startswith(reads)}
                 after = inherited(base, phase, chain)
                 new = f"seed{seed}-{phase}" if row is FULL else f"seed{seed}-{phase}-{row.slug}"
-                name = names.setdefault((seed, phase, settings.epochs, tuple(own.items()), after), new)
+                name = names.setdefault((seed, phase, settings.model_dump_json(), tuple(own.items()), after), new)
                 if name not in trainings:
                     changed = with_settings(base, {"seed": seed, f"phases.{phase}": settings.model_dump(), **own})
                     trainings[name] = Training(name=name, config=changed, phase=phase, after=after, keeps_model=False)

@@ -9,6 +9,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Self
 
+import torch
+
 from reid.cluster import (
     PhaseFailedError,
     Started,
@@ -18,6 +20,7 @@ from reid.cluster import (
     require_placeable,
     run_in_order,
     start_fit,
+    uses_gpu,
 )
 from reid.config import RunConfig, ScalingConfig, flatten
 from reid.data import REID, Dataset, HoldOut, hold_out, open_store
@@ -28,7 +31,15 @@ from reid.experiments.runs import Exclude, Run, claim_run
 from reid.stages import check_phases, stage_of
 from reid.storage import Place, Storage
 from reid.tracking import Measurement, Recorder, RunRecord
-from reid.training import PhaseJob, Scoring, Stage, load_state, require_trainable
+from reid.training import (
+    PhaseJob,
+    Scoring,
+    Stage,
+    choose_device,
+    load_state,
+    require_trainable,
+    resolve_precision,
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -68,11 +79,15 @@ def join_cluster(config: RunConfig, scalings: Sequence[ScalingConfig]) -> None:
 
     Raises:
         PlacementError: it cannot.
+        ValueError: the precision is none that processors have, and there are no GPUs.
     """
     if any(scaling.num_workers for scaling in scalings):
         connect(config.extensions)
     for scaling in scalings:
         require_placeable(scaling)
+        gpu = uses_gpu(scaling) if scaling.num_workers else choose_device(scaling).type == "cuda"
+        if not gpu:
+            resolve_precision(config, torch.device("cpu"))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

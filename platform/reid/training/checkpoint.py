@@ -53,7 +53,7 @@ class PhaseState:
     attributes: dict[str, Attribute]
     history: tuple[EpochRecord, ...]
     run: str | None = None
-    """Key of the run that records it; None where none does, and of checkpoints of reid 0.1.0."""
+    """Key of the run that records it; None where none does."""
 
     @property
     def labels(self) -> Labels:

@@ -26,7 +26,7 @@ from reid.evaluation import Evaluation, require_rerankable
 from reid.models import carry_over
 from reid.training.average import WeightAverage
 from reid.training.checkpoint import EpochRecord, PhaseState, load_weights, restore, save_checkpoint
-from reid.training.device import choose_device, resolve_precision
+from reid.training.device import resolve_precision
 from reid.training.distributed import ProcessGroupRanks, average_buffers, rank_and_world
 from reid.training.known_maps import attach_maps
 from reid.training.optimizer import Rates, make_optimizer, set_learning_rate, train_mode
@@ -187,10 +187,9 @@ def require_trainable(stage: Stage, config: RunConfig, phase: str, dataset: Data
 
     Raises:
         ValueError: layout, trunk, pre-trained weights, rates or batch do not fit together or not the dataset; there are
-            too few images to re-rank, or the device lacks the precision.
+            too few images to re-rank.
     """
     model = stage.build(config, Labels.of(dataset), pretrained=True)
-    resolve_precision(config, choose_device(config.scaling))
     if stage.describes and config.evaluation.rerank:
         require_rerankable(len(dataset.splits["query"]) + len(dataset.splits["gallery"]))
     try:
