@@ -6,6 +6,7 @@ from reid.cluster.placement import (
     PlacementError,
     concurrent_runs,
     require_placeable,
+    require_precision,
     uses_gpu,
     worker_resources,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "map_on_workers",
     "records_of",
     "require_placeable",
+    "require_precision",
     "run_in_order",
     "start_fit",
     "train_trial",

@@ -3,10 +3,12 @@
 from typing import Any
 
 import ray
+import torch
 from ray.exceptions import GetTimeoutError
 from ray.util.placement_group import placement_group, remove_placement_group
 
-from reid.config import ScalingConfig
+from reid.config import RunConfig, ScalingConfig
+from reid.training import choose_device, resolve_precision
 
 
 class PlacementError(RuntimeError):
@@ -59,6 +61,16 @@ def require_placeable(scaling: ScalingConfig) -> None:
         ) from None
     finally:
         remove_placement_group(group)
+
+
+def require_precision(config: RunConfig, scaling: ScalingConfig) -> None:
+    """
+    Raises:
+        ValueError: bf16 is asked of processors, and this one lacks it.
+    """
+    gpu = uses_gpu(scaling) if scaling.num_workers else choose_device(scaling).type == "cuda"
+    if not gpu:
+        resolve_precision(config, torch.device("cpu"))
 
 
 def _resources() -> dict[str, float]:

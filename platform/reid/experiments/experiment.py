@@ -9,8 +9,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Self
 
-import torch
-
 from reid.cluster import (
     PhaseFailedError,
     Started,
@@ -18,9 +16,9 @@ from reid.cluster import (
     connect,
     fit_here,
     require_placeable,
+    require_precision,
     run_in_order,
     start_fit,
-    uses_gpu,
 )
 from reid.config import RunConfig, ScalingConfig, flatten
 from reid.data import REID, Dataset, HoldOut, hold_out, open_store
@@ -31,15 +29,7 @@ from reid.experiments.runs import Exclude, Run, claim_run
 from reid.stages import check_phases, stage_of
 from reid.storage import Place, Storage
 from reid.tracking import Measurement, Recorder, RunRecord
-from reid.training import (
-    PhaseJob,
-    Scoring,
-    Stage,
-    choose_device,
-    load_state,
-    require_trainable,
-    resolve_precision,
-)
+from reid.training import PhaseJob, Scoring, Stage, load_state, require_trainable
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -85,9 +75,7 @@ def join_cluster(config: RunConfig, scalings: Sequence[ScalingConfig]) -> None:
         connect(config.extensions)
     for scaling in scalings:
         require_placeable(scaling)
-        gpu = uses_gpu(scaling) if scaling.num_workers else choose_device(scaling).type == "cuda"
-        if not gpu:
-            resolve_precision(config, torch.device("cpu"))
+        require_precision(config, scaling)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -100,6 +88,8 @@ class Workspace:
     stores: Stores
     datasets: dict[str, Dataset]
     """By kind of data."""
+    closed: bool
+    """Whether query and gallery stay closed."""
 
     @classmethod
     def open(
@@ -132,13 +122,14 @@ class Workspace:
             datasets[kind] = open_store(place, config.storage, splits if kind == REID.name else None)
             if kind == REID.name and held_out is not None:
                 datasets[kind] = hold_out(datasets[kind], held_out)
-        return cls(config=config, storage=storage, recorder=recorder, stores=stores, datasets=datasets)
+        closed = splits is not None
+        return cls(config=config, storage=storage, recorder=recorder, stores=stores, datasets=datasets, closed=closed)
 
     def with_all_splits(self) -> Self:
         """The same with query and gallery open, and nobody held out."""
         stores = prepare_data(self.config, self.storage, kinds_of(self.config))
         datasets = {kind: open_store(place, self.config.storage) for kind, place in stores.items()}
-        return dataclasses.replace(self, stores=stores, datasets=datasets)
+        return dataclasses.replace(self, stores=stores, datasets=datasets, closed=False)
 
     def dataset_of(self, stage: Stage) -> Dataset:
         return self.datasets[stage.data.name]
@@ -271,7 +262,7 @@ class Experiment:
             phase=training.phase,
             stage=stage,
             store=store,
-            beside={} if training.hold_out else {k: v for k, v in workspace.stores.items() if k != stage.data.name},
+            beside={} if workspace.closed else {k: v for k, v in workspace.stores.items() if k != stage.data.name},
             start_from=tuple(self.finished[name] for name in training.after),
             hold_out=training.hold_out,
             scoring=training.scoring,
