@@ -35,7 +35,7 @@ from reid.search import (
     run_trials,
     start_values,
 )
-from reid.tracking import BackgroundRecorder, Recorder, RunRecord
+from reid.tracking import Recorder, RunRecord
 from reid.training import EpochRecord
 
 QUICK: dict[str, Any] = {"trials": 8}
@@ -91,17 +91,17 @@ def _sweep(config: Any, folder: Path, trials: int) -> tuple[float, float, bool]:
     )
     tags = {"reid.kind": "sweep", "reid.model": "fgsam"}
     parent = RunRecord(key="stub", name="stub", status="RUNNING", tags=tags)
-    recorder.put(parent)
     space = find_space("focal_triplet")
     known = start_values(config)
     first = {name: value for name, value in known.items() if name.startswith("loss.")}
     memory: list[int] = []
     started = time.perf_counter()
     with (
-        BackgroundRecorder(recorder) as background,
+        recorder,
         LiveView(name="stub", metric_names=config.search.objectives, total=trials) as view,
     ):
-        reports = TrialReports(parent, background.put, view, epochs=EPOCHS)
+        recorder.put(parent)
+        reports = TrialReports(parent, recorder.put, view, epochs=EPOCHS)
 
         def observe(trial: Trial) -> None:
             reports(trial)

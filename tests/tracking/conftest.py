@@ -1,5 +1,6 @@
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -57,6 +58,19 @@ class Server:
             process.kill()
         self.process.wait()
         psutil.wait_procs(family, timeout=10)
+
+    def freeze(self) -> None:
+        """SIGSTOP to it and to its workers: it accepts connections and answers none."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        parent = psutil.Process(self.process.pid)
+        for process in (parent, *parent.children(recursive=True)):
+            process.send_signal(number)
 
     def _answers(self) -> bool:
         try:

@@ -1,9 +1,15 @@
-"""Records survive a server that is away, two writers, and say no password."""
+"""Records hold up nobody, survive a server that is away and two writers, and say no password."""
 
 import logging
 import pickle
+import socket
+import subprocess
+import sys
 import threading
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +19,14 @@ from mlflow import MlflowClient
 
 from reid.config import flatten, load_config
 from reid.tracking import Recorder, RunRecord
-from reid.tracking.store import RunStore
+
+HOLDER = """
+import sys
+from filelock import FileLock
+with FileLock(sys.argv[1]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
 
 
 @pytest.fixture
@@ -27,6 +40,40 @@ def recorder(uri: str, outbox: Path) -> Recorder:
     )
 
 
+def wait_until_sent(runs: Recorder) -> None:
+    deadline = time.monotonic() + 60
+    while runs.kept():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@contextmanager
+def server_that_says(answer: bytes) -> Iterator[str]:
+    """Accepts whoever comes and says this, or nothing at all."""
+    with ThreadPoolExecutor() as pool, socket.create_server(("127.0.0.1", 0)) as listener:
+        connections: list[socket.socket] = []
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:  # it was shut down
+                    return
+                connections.append(connection)
+                if answer:
+                    connection.recv(65536)
+                    connection.sendall(answer)
+                    connection.close()
+
+        pool.submit(serve)
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            for connection in connections:
+                connection.close()
+
+
 def steps(client: MlflowClient, name: str) -> list[tuple[int, int]]:
     """(step, timestamp) of the total loss of the one run of a name."""
     experiment = client.get_experiment_by_name("reid")
@@ -38,77 +85,117 @@ TIMES = [(1, 1700000010250), (2, 1700000020250), (3, 1700000030250)]
 
 
 @pytest.mark.cluster
-def test_a_killed_server_neither_stops_nor_stalls_nor_loses(
-    server: Any, outbox: Path, parent: RunRecord, phase: RunRecord
+@pytest.mark.parametrize(("away", "back"), [("kill", "start"), ("freeze", "thaw")])
+def test_a_server_that_is_away_neither_stops_nor_stalls_nor_loses(
+    server: Any, outbox: Path, parent: RunRecord, phase: RunRecord, away: str, back: str
 ) -> None:
-    runs = recorder(server.uri, outbox)
+    key = f"{away}-1"
+    parent, phase = replace(parent, key=key, name=key), replace(phase, key=f"{key}.final", name=away, parent=key)
     running = replace(phase, status="RUNNING", checkpoint=None)
-    runs.put(parent)
-    runs.put(replace(running, measurements=phase.measurements[:1]))
-    assert runs.kept() == []
-    server.kill()
-    started = time.monotonic()
-    runs.put(replace(running, measurements=phase.measurements[:2]))
-    assert time.monotonic() - started < 15
-    started = time.monotonic()
-    runs.put(phase)
-    runs.put(replace(parent, status="FINISHED"))
-    assert time.monotonic() - started < 1, "a server that was away a moment ago is left alone"
-    assert [path.name for path in runs.kept()] == ["walk-1.json", "walk-1.final.json"]
-    server.start()
+    with recorder(server.uri, outbox) as runs:
+        runs.put(parent)
+        runs.put(replace(running, measurements=phase.measurements[:1]))
+        wait_until_sent(runs)
+        getattr(server, away)()
+        for record in (
+            replace(running, measurements=phase.measurements[:2]),
+            phase,
+            replace(parent, status="FINISHED"),
+        ):
+            started = time.monotonic()
+            runs.put(record)
+            assert time.monotonic() - started < 1
+            time.sleep(0.5)  # the thread is at it now
+        started = time.monotonic()
+    assert time.monotonic() - started < 45, "the end waits for one answer at most"
+    assert [path.name for path in runs.kept()] == [f"{key}.json", f"{key}.final.json"]
+    getattr(server, back)()
     again = pickle.loads(pickle.dumps(runs))  # noqa: S301 - as another process gets it
-    assert again.send()
+    assert again.send() == "sent"
     assert again.kept() == []
     client = MlflowClient(tracking_uri=server.uri)
-    assert steps(client, "final") == TIMES
+    assert steps(client, away) == TIMES
     experiment = client.get_experiment_by_name("reid").experiment_id
-    assert {run.info.status for run in client.search_runs([experiment])} == {"FINISHED"}
-    (model,) = client.search_logged_models([experiment])
+    found = client.search_runs([experiment], f"tags.`reid.run` LIKE '{key}%'")
+    assert {run.info.status for run in found} == {"FINISHED"}
+    (child,) = [run.info.run_id for run in found if run.info.run_name == away]
+    (model,) = client.search_logged_models([experiment], filter_string=f"source_run_id = '{child}'")
     assert str(model.status) == "READY"
     assert [file.path for file in client.list_logged_model_artifacts(model.model_id)] == ["model.safetensors"]
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 500 No\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n<html>hello</html>"])
+def test_whatever_a_server_answers_a_record_is_put_in_a_moment_and_kept(
+    outbox: Path, parent: RunRecord, answer: bytes
+) -> None:
+    with server_that_says(answer) as uri, recorder(uri, outbox) as runs:
+        for _ in range(3):
+            started = time.monotonic()
+            runs.put(parent)
+            assert time.monotonic() - started < 1
+            time.sleep(0.2)
+    assert len(runs.kept()) == 1
+
+
+def test_the_end_says_what_is_still_unsent(outbox: Path, parent: RunRecord, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING), recorder("http://127.0.0.1:1", outbox) as runs:
+        runs.put(parent)
+    assert f"lacks 1 records, which wait in {runs.kept()[0].parent} for the next job or jobs/flush.py" in caplog.text
+
+
+def test_another_jobs_slow_upload_holds_up_nobody(database: str, outbox: Path, parent: RunRecord) -> None:
+    runs = recorder(database, outbox)
+    runs.put(parent)
+    wait_until_sent(runs)
+    (folder,) = outbox.iterdir()
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, folder / ".lock"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with runs:
+            started = time.monotonic()
+            runs.put(replace(parent, status="FINISHED"))
+            assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 20
+        assert len(runs.kept()) == 1
+    finally:
+        holder.kill()
+        holder.communicate()
+    assert runs.send() == "sent"
+    assert runs.kept() == []
 
 
 def test_two_recorders_of_one_outbox_send_everything_once(
     database: str, client: MlflowClient, outbox: Path, parent: RunRecord, phase: RunRecord
 ) -> None:
-    first, second = recorder(database, outbox), recorder(database, outbox)
-    first.put(parent)
     running = replace(phase, status="RUNNING", checkpoint=None)
-    threads = [
-        threading.Thread(target=runs.put, args=(replace(running, measurements=phase.measurements[:epochs]),))
-        for runs, epochs in ((first, 1), (second, 2), (first, 3), (second, 3))
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    second.put(phase)
+    with recorder(database, outbox) as first, recorder(database, outbox) as second:
+        first.put(parent)
+        wait_until_sent(first)
+        threads = [
+            threading.Thread(target=runs.put, args=(replace(running, measurements=phase.measurements[:epochs]),))
+            for runs, epochs in ((first, 1), (second, 2), (first, 3), (second, 3))
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        second.put(phase)
     assert first.kept() == []
     assert steps(client, "final") == TIMES
 
 
-def test_a_record_put_while_an_older_one_is_sent_is_not_lost(
-    database: str,
-    client: MlflowClient,
-    outbox: Path,
-    parent: RunRecord,
-    phase: RunRecord,
-    monkeypatch: pytest.MonkeyPatch,
+def test_a_record_that_is_refused_or_lacks_its_parent_holds_up_no_other(
+    database: str, client: MlflowClient, outbox: Path, parent: RunRecord, phase: RunRecord
 ) -> None:
-    driver, controller = recorder(database, outbox), recorder(database, outbox)
-    driver.put(parent)
-    sync = RunStore.sync
-    later: list[RunRecord] = [phase]
-
-    def slow(self: RunStore, record: RunRecord) -> str:
-        if later:
-            controller.keep(later.pop())  # what another process does while this one sends
-        return sync(self, record)
-
-    monkeypatch.setattr(RunStore, "sync", slow)
-    driver.put(replace(phase, status="RUNNING", measurements=phase.measurements[:1], checkpoint=None))
-    assert [path.name for path in driver.kept()] == ["walk-1.final.json"]
-    assert driver.send()
+    with recorder(database, outbox) as runs:
+        runs.put(replace(parent, key="a-refused", params={"no such name allowed: ?": "1"}))
+        runs.put(replace(phase, key="b-orphan", parent="nobody"))
+        runs.put(parent)
+        runs.put(phase)
+    assert [path.stem for path in runs.kept()] == ["a-refused", "b-orphan"]
     assert steps(client, "final") == TIMES
 
 
@@ -119,8 +206,8 @@ def test_a_password_opens_the_server_and_is_recorded_nowhere(
     uri = server.uri.replace("//", "//someone:s3cret@")
     config = load_config(preset="smoke", overrides=[f"tracking.uri={uri}", "tracking.experiment=secrets"])
     assert config.tracking.uri == uri
-    runs = Recorder(uri=uri, experiment="secrets", artifacts=None, outbox=outbox, storage="/data")
-    runs.put(replace(parent, params=flatten(config)))
+    with Recorder(uri=uri, experiment="secrets", artifacts=None, outbox=outbox, storage="/data") as runs:
+        runs.put(replace(parent, params=flatten(config)))
     assert runs.kept() == []
     client = MlflowClient(tracking_uri=server.uri)
     (run,) = client.search_runs([client.get_experiment_by_name("secrets").experiment_id])
@@ -131,8 +218,7 @@ def test_a_password_opens_the_server_and_is_recorded_nowhere(
 
 
 def test_no_password_is_shown(outbox: Path, parent: RunRecord, caplog: pytest.LogCaptureFixture) -> None:
-    runs = recorder("http://someone:s3cret@127.0.0.1:1", outbox)
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO), recorder("http://someone:s3cret@127.0.0.1:1", outbox) as runs:
         runs.put(parent)
     assert "someone:***@127.0.0.1" in caplog.text
     assert "s3cret" not in caplog.text + runs.uri + "".join(path.read_text() for path in runs.kept())
@@ -145,13 +231,14 @@ def test_what_was_kept_for_one_server_and_storage_is_sent_to_no_other(
         artifacts = str(outbox.parent / "artifacts")
         return Recorder(uri=uri, experiment=experiment, artifacts=artifacts, outbox=outbox, storage=storage)
 
-    recorder_of("http://127.0.0.1:1", "/data").put(parent)
-    recorder_of(database, "/other").keep(replace(parent, key="other", name="other"))
-    recorder_of(database, "/data", "else").keep(replace(parent, key="else", name="else"))
-    here = recorder_of(database, "/data")
-    here.put(replace(parent, key="here", name="here"))
+    with recorder_of("http://127.0.0.1:1", "/data") as away:
+        away.put(parent)
+    (kept,) = away.kept()
+    with recorder_of(database, "/data") as here:
+        here.put(replace(parent, key="here", name="here"))
+    for other in (recorder_of(database, "/other"), recorder_of(database, "/data", "else")):
+        other.send()
     assert here.kept() == []
     (experiment,) = [found for found in client.search_experiments() if found.name == "reid"]
     assert [run.info.run_name for run in client.search_runs([experiment.experiment_id])] == ["here"]
-    for others in (recorder_of("http://127.0.0.1:1", "/data"), recorder_of(database, "/other")):
-        assert len(others.kept()) == 1
+    assert away.kept() == [kept]

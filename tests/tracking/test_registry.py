@@ -64,8 +64,9 @@ def test_a_model_is_a_version_with_an_alias_and_says_what_it_is(
     runs: Recorder, client: MlflowClient, phase: RunRecord, parent: RunRecord, tmp_path: Path,
     database: str, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    runs.put(parent)
-    runs.put(phase)
+    with runs:
+        runs.put(parent)
+        runs.put(phase)
     folder = exported(tmp_path / "first", seed=1)
     assert runs.publish(folder, alias="pipeline", run_key=phase.key) == "1"
     version = client.get_model_version_by_alias(MODEL_NAME, "pipeline")

@@ -11,7 +11,7 @@ from mlflow.exceptions import MlflowException
 from pyarrow import fs
 
 from reid.storage import Place
-from reid.tracking import Measurement, RunRecord
+from reid.tracking import Measurement, RunRecord, Status
 from reid.tracking.store import RunStore
 
 REQUESTS = (
@@ -104,6 +104,36 @@ def test_a_second_time_changes_nothing(
     store = store if same_process else open_store()
     store.sync(phase)
     assert contents(client)["final"] == EXPECTED
+
+
+@pytest.mark.parametrize(
+    ("ended", "later", "seconds", "expected"),
+    [
+        ("FINISHED", "RUNNING", -1, "FINISHED"),
+        ("FINISHED", "RUNNING", +1, "FINISHED"),
+        ("FINISHED", "FAILED", -1, "FINISHED"),
+        ("FINISHED", "FAILED", +1, "FAILED"),
+        ("FAILED", "RUNNING", -1, "FAILED"),
+        ("FAILED", "RUNNING", +1, "RUNNING"),
+        ("FAILED", "FINISHED", -1, "FINISHED"),
+        ("FAILED", "FINISHED", +1, "FINISHED"),
+    ],
+)
+def test_only_what_was_kept_later_reopens_a_run_and_nothing_one_that_finished(
+    open_store: Callable[[], RunStore],
+    client: MlflowClient,
+    parent: RunRecord,
+    phase: RunRecord,
+    ended: Status,
+    later: Status,
+    seconds: int,
+    expected: Status,
+) -> None:
+    store = open_store()
+    store.sync(parent)
+    store.sync(replace(phase, status=ended, time=1_700_000_100.0))
+    store.sync(replace(phase, status=later, time=1_700_000_100.0 + seconds))
+    assert contents(client)["final"] == EXPECTED | {"status": expected}
 
 
 def test_what_was_deleted_while_a_record_waited_holds_up_nothing(

@@ -38,19 +38,20 @@ def run_evaluation(config: RunConfig, *, checkpoint: Place) -> dict[str, float]:
     record = parent_record(key, "evaluation", config, (dataset_input(dataset, store),))
     tags = {"reid.checkpoint": checkpoint, "reid.phase": state.phase, "reid.model": find_stage(state.stage).family}
     record = dataclasses.replace(record, tags=record.tags | tags)
-    recorder.put(record)
-    try:
-        place = storage.place("runs", key, "score")
-        evaluation = evaluate(config, checkpoint=checkpoint, store=store, place=place)
-    except BaseException:
-        recorder.put(dataclasses.replace(record, status="FAILED"))
-        raise
     folder = storage.scratch / "runs" / key
-    save_pictures(folder, evaluation.pictures)
-    metrics = evaluation.metrics
-    measured = (Measurement(step=0, time=time.time(), metrics=metrics),)
-    pictures = {str(folder / PICTURES): PICTURES}
-    recorder.put(dataclasses.replace(record, status="FINISHED", measurements=measured, artifacts=pictures))
+    with recorder:
+        recorder.put(record)
+        try:
+            place = storage.place("runs", key, "score")
+            evaluation = evaluate(config, checkpoint=checkpoint, store=store, place=place)
+        except BaseException:
+            recorder.put(dataclasses.replace(record, status="FAILED"))
+            raise
+        save_pictures(folder, evaluation.pictures)
+        metrics = evaluation.metrics
+        measured = (Measurement(step=0, time=time.time(), metrics=metrics),)
+        pictures = {str(folder / PICTURES): PICTURES}
+        recorder.put(dataclasses.replace(record, status="FINISHED", measurements=measured, artifacts=pictures))
     floor = score_mean_colour(dataset, config.evaluation)
     results.show({results.MEAN_COLOUR: results.of(floor), state.phase: results.of(metrics)})
     for name, value in metrics.items():

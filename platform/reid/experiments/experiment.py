@@ -154,7 +154,7 @@ class Workspace:
         Args:
             kind, without, digests: see `claim_run`.
         """
-        with claim_run(self.storage, self.config, digests, kind=kind, without=without) as run:
+        with claim_run(self.storage, self.config, digests, kind=kind, without=without) as run, self.recorder:
             inputs = tuple(dataset_input(self.datasets[data], place) for data, place in self.stores.items())
             experiment = Experiment(
                 workspace=self,

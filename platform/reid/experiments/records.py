@@ -15,7 +15,7 @@ def open_recorder(config: RunConfig, storage: Storage) -> Recorder:
     """The recorder for the tracking server that was named, else for the database under the storage.
 
     Raises:
-        ValueError: the storage is remote and no server was named.
+        ValueError: the storage is remote and no server was named, or the database is damaged.
     """
     uri = config.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI")
     if uri is None and not storage.is_local:
@@ -23,13 +23,15 @@ def open_recorder(config: RunConfig, storage: Storage) -> Recorder:
             f"tracking.uri: is needed, since no database file can lie at {storage.root}; set it or MLFLOW_TRACKING_URI "
             "to the address of an MLflow server"
         )
-    return Recorder(
+    recorder = Recorder(
         uri=uri or f"sqlite:///{storage.place('mlflow.db')}",
         experiment=config.tracking.experiment,
         artifacts=None if uri and uri.startswith("http") else storage.place("mlartifacts"),
         outbox=storage.scratch / "outbox",
         storage=storage.root,
     )
+    recorder.require_sound()
+    return recorder
 
 
 def dataset_input(dataset: Dataset, place: str) -> DatasetInput:

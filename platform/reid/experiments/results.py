@@ -69,9 +69,7 @@ def show_places(places: Mapping[str, str], runs: Recorder, record: RunRecord) ->
 
 
 def browse(runs: Recorder) -> str:
-    """Where the run can be looked at, or why not yet."""
-    if kept := runs.kept():
-        return f"MLflow was out of reach: {len(kept)} records wait in {kept[0].parent} for the next job"
+    """Where the run can be looked at."""
     if runs.uri.startswith("http"):
         return f"browse: {runs.uri}"
     mlflow = Path(sys.executable).with_name("mlflow")

@@ -35,7 +35,7 @@ from reid.search import (
 )
 from reid.stages import check_phases, inherited, stage_of
 from reid.storage import Place, Storage
-from reid.tracking import BackgroundRecorder, Measurement
+from reid.tracking import Measurement
 
 WHERE = {"workers", "concurrency", "trials", "retrain"}
 """Settings of the search that do not make it another one: more trials go on with the same study."""
@@ -182,12 +182,10 @@ class Sweep:
             hold_out=self.hold_out,
             folder=(Place(run.scratch) if alone else run.folder) / "trials",
         )
+        put = self.experiment.workspace.recorder.put
         with (
-            BackgroundRecorder(self.experiment.workspace.recorder) as background,
             LiveView(name=run.key, metric_names=search.objectives, total=search.trials) as view,
-            TrialReports(
-                self.experiment.record, background.put, view, epochs=config.phases[job.phase].epochs
-            ) as reports,
+            TrialReports(self.experiment.record, put, view, epochs=config.phases[job.phase].epochs) as reports,
         ):
             trials = Trials(self.study, self.space, config, first=self.first, observe=reports)
             for trial in trials.all():

@@ -1,7 +1,9 @@
 """What MLflow should hold of a run, as plain data."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
+
+from pydantic import TypeAdapter
 
 Status = Literal["RUNNING", "FINISHED", "FAILED"]
 
@@ -29,7 +31,7 @@ class DatasetInput:
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """The whole of a run as it stands: a later record of the same key takes the place of an earlier one."""
+    """A run as it stands: a later record of the same key takes the place of an earlier one, see `after`."""
 
     key: str
     """Identifies the run for ever; found again in MLflow by the tag `reid.run`."""
@@ -47,16 +49,31 @@ class RunRecord:
     """Name of the model that the run trains; its `eval/*` metrics are tied to it."""
     checkpoint: str | None = None
     """The model's finished checkpoint, a local path or a pyarrow.fs URI."""
+    time: float = 0.0
+    """When it was kept to be sent, in seconds since 1970."""
+
+    def after(self, earlier: "RunRecord") -> "RunRecord":
+        """This record in the place of an earlier one of the run that was never sent.
+
+        Nothing measured is lost, and a run that has finished does not go on: who says so has not heard of its end.
+        """
+        latest = earlier if (earlier.status, self.status) == ("FINISHED", "RUNNING") else self
+        other = self if latest is earlier else earlier
+        said = {(m.step, name) for m in latest.measurements for name in m.metrics}
+        more = [
+            replace(m, metrics=metrics)
+            for m in other.measurements
+            if (metrics := {name: value for name, value in m.metrics.items() if (m.step, name) not in said})
+        ]
+        return replace(latest, measurements=(*more, *latest.measurements))
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, tree: dict[str, Any]) -> "RunRecord":
-        return cls(
-            **tree
-            | {
-                "measurements": tuple(Measurement(**measurement) for measurement in tree["measurements"]),
-                "inputs": tuple(DatasetInput(**dataset) for dataset in tree["inputs"]),
-            }
-        )
+    def from_json(cls, tree: object) -> "RunRecord":
+        """
+        Raises:
+            ValueError: it is no record.
+        """
+        return TypeAdapter(cls).validate_python(tree)

@@ -1,83 +1,152 @@
-"""Records runs without ever holding up training: what cannot be sent now is kept in a folder and sent later."""
+"""Records runs without ever holding up training: what is put is kept in a folder, and a thread sends what is kept."""
 
+import functools
 import hashlib
 import json
 import logging
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
 
-from filelock import FileLock
 from mlflow.exceptions import MlflowException
 from requests import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
 from reid.config import without_passwords
-from reid.storage import write_whole
+from reid.tracking.database import DamagedDatabaseError, sqlite_file
+from reid.tracking.outbox import Outbox
 from reid.tracking.record import RunRecord
 from reid.tracking.registry import MODEL_NAME, publish, require_alias
-from reid.tracking.store import RunStore
+from reid.tracking.store import ParentMissingError, RunStore
 
 logger = logging.getLogger(__name__)
 
-RETRY_AFTER_S = 30
 UNREACHABLE = (MlflowException, RequestException, SQLAlchemyError, OSError)
+REFUSED = range(400, 500)
+"""HTTP's numbers for what the server will not take from anybody; the next record may be better."""
+
+Outcome = Literal["sent", "busy", "unsent"]
+"""Of an attempt to send: all of it, nothing as another process is at it, not all of it."""
+PAUSE_S: dict[Outcome, float] = {"sent": 1.0, "busy": 1.0, "unsent": 30.0}
+"""Until the next attempt: of what changes more often, only the last is sent; a server that is away is left alone."""
+PATIENCE_S = 10.0
+"""That the end of a job waits for another process to be done with sending."""
 
 
 class Recorder:
     """Writes run records to MLflow, one process at a time.
 
-    A record states the whole of its run, so the outbox holds one file per run that MLflow lacks something of. What was
-    kept for one server, experiment and storage is never sent to another.
-    A recorder can be sent to another process; it connects there anew.
+    `put` only keeps a record; a thread sends what is kept, as long as there is something to send. Within a `with`, all
+    that is kept is sent once more as that ends, and what is still unsent is said. What is kept outlives this process.
+
+    The outbox holds one file for each run that MLflow lacks something of. What was kept for one server, experiment and
+    storage is never sent to another. A recorder can be sent to another process; it connects there anew.
 
     Args:
         uri, experiment, artifacts: see `RunStore`.
-        outbox: local folder for records that could not be sent, of any server.
+        outbox: local folder for records that are not sent yet, of any server.
         storage: root of the storage that the records speak of.
     """
 
     def __init__(self, *, uri: str, experiment: str, artifacts: str | None, outbox: Path, storage: str) -> None:
+        self._again = functools.partial(
+            Recorder, uri=uri, experiment=experiment, artifacts=artifacts, outbox=outbox, storage=storage
+        )
         self._uri = uri
         self.experiment = experiment
         self._artifacts = artifacts
         addressee = json.dumps([self.uri, experiment, storage])
-        self._outbox = outbox / f"{experiment}-{hashlib.sha256(addressee.encode()).hexdigest()[:12]}"
+        self._outbox = Outbox(outbox / f"{experiment}-{hashlib.sha256(addressee.encode()).hexdigest()[:12]}")
         self._store: RunStore | None = None
-        self._retry_at = 0.0
+        self._away_at = 0.0
+        self._thread: threading.Thread | None = None
+        self._put, self._ending = False, threading.Event()
+        self._state = threading.Lock()
+        """Held for a moment by whoever changes `_thread` or `_put`."""
 
     @property
     def uri(self) -> str:
         """The tracking server's address, fit to be shown."""
         return without_passwords(self._uri)
 
-    def __getstate__(self) -> dict[str, object]:
-        return self.__dict__ | {"_store": None, "_retry_at": 0.0}
+    def __reduce__(self) -> tuple[Callable[[], "Recorder"], tuple[()]]:
+        return self._again, ()
+
+    def __enter__(self) -> Self:
+        """
+        Raises:
+            DamagedDatabaseError: the database file is damaged.
+        """
+        if sqlite_file(self._uri) is not None:  # to create it takes seconds, which a training should not share
+            self._open_database()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """
+        Raises:
+            DamagedDatabaseError: the database file is damaged, and no other error ends the block.
+        """
+        ended = time.monotonic()
+        self._ending.set()
+        if thread := self._thread:
+            thread.join()
+        try:
+            if self._away_at < ended:
+                self.send(wait_s=PATIENCE_S)
+        except DamagedDatabaseError as damage:
+            if error is None:
+                raise
+            logger.error("%s", damage)
+        finally:
+            self._ending.clear()
+            if kept := self.kept():
+                logger.warning(
+                    "MLflow at %s lacks %d records, which wait in %s for the next job or jobs/flush.py",
+                    *(self.uri, len(kept), self._outbox.folder),
+                )
 
     def put(self, record: RunRecord) -> None:
-        """Keep a record, and send it together with all kept before, unless the server was away a moment ago."""
-        self.keep(record)
-        if time.monotonic() >= self._retry_at:
-            self.send()
+        """Keep a record, to be sent from a thread of its own."""
+        self._outbox.keep(record)
+        with self._state:
+            self._put = True
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._send_what_is_put, name="mlflow", daemon=True)
+                self._thread.start()
 
-    def send(self) -> bool:
-        """Send all that is kept, oldest first; False, with a warning, when something could not be sent."""
-        self._outbox.mkdir(parents=True, exist_ok=True)
-        with FileLock(self._outbox / ".lock"):
+    def send(self, *, wait_s: float = 0.0) -> Outcome:
+        """Send all that is kept, oldest first, with a warning when something could not be sent.
+
+        Args:
+            wait_s: seconds to wait for another process that is sending.
+
+        Raises:
+            DamagedDatabaseError: the database file is damaged.
+        """
+        with self._outbox.sending(wait_s) as mine:
+            if not mine:
+                return "busy"
+            outcome: Outcome = "sent"
             for path in self.kept():
+                record = self._outbox.read(path)
+                if record is None:
+                    continue
                 try:
-                    if self._store is None:
-                        self._store = RunStore(self._uri, self.experiment, self._artifacts)
-                    record = path.read_text()
-                    self._store.sync(RunRecord.from_json(json.loads(record)))
-                except UNREACHABLE as error:
-                    self._store = None  # what it knows of the server may be outdated when the server is back
-                    self._retry_at = time.monotonic() + RETRY_AFTER_S
-                    self._warn(error, "no record, it is kept in", self._outbox)
-                    return False
-                with self._writing():
-                    if path.read_text() == record:  # else another process has put a later one meanwhile
-                        path.unlink()
-        return True
+                    self._connected().sync(record)
+                    self._outbox.drop(path, record)
+                except (*UNREACHABLE, ParentMissingError) as error:
+                    outcome = "unsent"
+                    self._warn(error, "no record, it is kept in", path)
+                    if not _is_of_one_record(error):
+                        self._store = None  # what it knows of the server may be outdated when the server is back
+                        self._away_at = time.monotonic()
+                        break
+            return outcome
 
     def publish(self, folder: Path, *, alias: str, name: str = MODEL_NAME, run_key: str | None = None) -> str | None:
         """Register an exported descriptor, see `reid.tracking.registry.publish`; returns its version.
@@ -86,8 +155,14 @@ class Recorder:
 
         Raises:
             ValueError: the alias is not allowed, or the folder holds no export that passes the check.
+            DamagedDatabaseError: the database file is damaged.
         """
         require_alias(alias)
+        began = time.monotonic()
+        self.send(wait_s=PATIENCE_S)  # a model is linked to a run that is there
+        if self._away_at > began:
+            logger.warning("MLflow at %s took no model, it lies in %s", self.uri, folder)
+            return None
         try:
             return publish(
                 folder,
@@ -102,20 +177,57 @@ class Recorder:
             self._warn(error, "no model, it lies in", folder)
             return None
 
+    def require_sound(self) -> None:
+        """Try to open the database file, if that is what records go to and if there is one.
+
+        Raises:
+            DamagedDatabaseError: it is damaged.
+        """
+        file = sqlite_file(self._uri)
+        if file is not None and file.exists():
+            self._open_database()
+
     def kept(self) -> list[Path]:
         """Records not yet sent, parents before their children."""
-        return sorted(self._outbox.glob("*.json"), key=lambda path: path.stem)
+        return self._outbox.kept()
 
-    def keep(self, record: RunRecord) -> None:
-        """Keep a record, to be sent with the next `send`."""
-        self._outbox.mkdir(parents=True, exist_ok=True)
-        with self._writing():
-            write_whole(self._outbox / f"{record.key}.json", json.dumps(record.to_json()))
+    def damaged(self) -> list[Path]:
+        """Files that held records, and can be sent no more."""
+        return self._outbox.damaged()
+
+    def _send_what_is_put(self) -> None:
+        outcome: Outcome = "sent"
+        while True:
+            with self._state:
+                if self._ending.is_set() or (outcome == "sent" and not self._put):
+                    self._thread = None
+                    return
+                self._put = False
+            try:
+                outcome = self.send()
+            except DamagedDatabaseError as damage:
+                outcome = "unsent"
+                logger.error("%s", damage)
+            self._ending.wait(PAUSE_S[outcome])
+
+    def _open_database(self) -> None:
+        try:
+            self._connected()
+        except UNREACHABLE as error:
+            self._warn(error, "no record, they are kept in", self._outbox.folder)
+
+    def _connected(self) -> RunStore:
+        if self._store is None:
+            self._store = RunStore(self._uri, self.experiment, self._artifacts)
+        return self._store
 
     def _warn(self, error: Exception, what: str, where: Path) -> None:
         reason = without_passwords((str(error).splitlines() or [repr(error)])[0])
         logger.warning("MLflow at %s took %s %s: %s", self.uri, what, where, reason)
 
-    def _writing(self) -> FileLock:
-        """Held for a moment by whoever changes the outbox; sending, which may take long, has a lock of its own."""
-        return FileLock(self._outbox / ".writing")
+
+def _is_of_one_record(error: Exception) -> bool:
+    """Whether the server is there, and has something against this record alone."""
+    return isinstance(error, ParentMissingError) or (
+        isinstance(error, MlflowException) and error.get_http_status_code() in REFUSED  # type: ignore[no-untyped-call]
+    )

@@ -7,12 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import mlflow
-from mlflow.entities import Dataset, InputTag, LoggedModel, Metric, Param, RunTag
+from mlflow.entities import Dataset, InputTag, LoggedModel, Metric, Param, RunInfo, RunTag
 from mlflow.entities import DatasetInput as MlflowDatasetInput
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID
 
 from reid.config import set_until_exit
 from reid.storage import Place
+from reid.tracking.database import create_missing, damage_as_error, knock, sqlite_file
 from reid.tracking.record import DatasetInput, RunRecord
 
 logger = logging.getLogger(__name__)
@@ -21,9 +22,31 @@ KEY_TAG = "reid.run"
 METRICS_AT_ONCE = 1000  # MLflow's limit for one request
 
 
-def fail_soon() -> None:
-    """A server that is away must not hold up training: what it did not take is kept and sent later."""
+class ParentMissingError(LookupError):
+    """MLflow lacks the parent of a run, whose record waits elsewhere or is damaged."""
+
+
+def connect(uri: str, artifacts: str | None) -> mlflow.MlflowClient:
+    """A client that gives up soon: what the server does not take is kept and sent later.
+
+    Args:
+        uri, artifacts: see `RunStore`; a database file that is missing is created.
+
+    Raises:
+        DamagedDatabaseError: the database file is damaged.
+        Anything in `reid.tracking.recorder.UNREACHABLE`: a database cannot be opened.
+    """
     set_until_exit({"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"})
+    if uri.startswith("http"):
+        return mlflow.MlflowClient(tracking_uri=uri)
+    with damage_as_error(uri, opening=True):
+        file = sqlite_file(uri)
+        if file is not None:
+            create_missing(file, artifacts)
+        knock(uri)
+        client = mlflow.MlflowClient(tracking_uri=uri)
+        client.search_experiments(max_results=1)
+    return client
 
 
 class RunStore:
@@ -33,11 +56,14 @@ class RunStore:
         uri: a tracking server's address or a database such as sqlite:////data/reid/mlflow.db.
         experiment: created when missing.
         artifacts: where a new experiment keeps its artifacts when there is no server to decide; a path or a URI.
+
+    Raises:
+        DamagedDatabaseError: the database file is damaged.
     """
 
     def __init__(self, uri: str, experiment: str, artifacts: str | None) -> None:
-        fail_soon()
-        self._client = mlflow.MlflowClient(tracking_uri=uri)
+        self._uri = uri
+        self._client = connect(uri, artifacts)
         self._experiment = self._find_or_create_experiment(experiment, artifacts)
         self._run_ids: dict[str, str] = {}
         self._logged: dict[str, dict[str, set[int]]] = {}
@@ -47,7 +73,15 @@ class RunStore:
         """Make MLflow hold all that a record says, and nothing twice; returns MLflow's id of the run.
 
         Calling it again with the same record changes nothing, also after a crash in the middle.
+
+        Raises:
+            ParentMissingError: MLflow does not hold the parent's run.
+            DamagedDatabaseError: the database file is damaged.
         """
+        with damage_as_error(self._uri):
+            return self._sync(record)
+
+    def _sync(self, record: RunRecord) -> str:
         run_id = self._run_ids.get(record.key) or self._find_or_create_run(record)
         self._run_ids[record.key] = run_id
         run = self._client.get_run(run_id)
@@ -67,11 +101,11 @@ class RunStore:
                     log(run_id, str(local), folder or None)
         if model is not None and str(model.status) != "READY" and record.checkpoint is not None:
             self._upload_model(model, record.checkpoint, record)
-        if run.info.status != record.status:
+        if _changes_status(run.info, record):
             if record.status == "RUNNING":
                 self._client.update_run(run_id, status="RUNNING")
             else:
-                self._client.set_terminated(run_id, status=record.status)
+                self._client.set_terminated(run_id, status=record.status, end_time=int(record.time * 1000) or None)
         return run_id
 
     def _find_or_create_experiment(self, name: str, artifacts: str | None) -> str:
@@ -94,7 +128,8 @@ class RunStore:
 
     def _require_parent(self, record: RunRecord) -> str:
         found = self._client.search_runs([self._experiment], f"tags.`{KEY_TAG}` = '{record.parent}'", max_results=1)
-        assert found, f"{record.key} was recorded before its parent {record.parent}"
+        if not found:
+            raise ParentMissingError(f"it lacks {record.parent}, the parent of {record.key}")
         return str(found[0].info.run_id)
 
     def _log_measurements(self, record: RunRecord, run_id: str, known: set[str], model: LoggedModel | None) -> None:
@@ -137,6 +172,13 @@ class RunStore:
             if local is not None:
                 self._client.log_model_artifacts(model.model_id, str(local))
                 self._client.finalize_logged_model(model.model_id, "READY")
+
+
+def _changes_status(run: RunInfo, record: RunRecord) -> bool:
+    """A run that has ended goes on only by what was kept later, and never once it has finished."""
+    if run.status in (record.status, "RUNNING") or record.status == "FINISHED":
+        return bool(run.status != record.status)
+    return record.time * 1000 > run.end_time and (run.status, record.status) != ("FINISHED", "RUNNING")
 
 
 @contextmanager

@@ -1,0 +1,98 @@
+"""SQLite files as MLflow's database: created whole or not at all, damage told from an outage."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy
+from filelock import FileLock
+from mlflow.exceptions import MlflowException
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+from reid.storage import PARTIAL, whole_file
+
+CONNECT_S = 10
+"""That a database may take to answer."""
+_DAMAGE = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+"""Codes of what no waiting cures; SQLITE_ERROR is how tables appear that are not as MLflow makes them."""
+
+
+class DamagedDatabaseError(ValueError):
+    """A database file that must be repaired or moved away; waiting does not help."""
+
+
+def sqlite_file(uri: str) -> Path | None:
+    """The file of an address such as `sqlite:////data/reid/mlflow.db`; none of any other."""
+    if not uri.startswith("sqlite"):
+        return None
+    database = sqlalchemy.make_url(uri).database
+    return Path(database) if database and not database.startswith((":", "file:")) else None
+
+
+def create_missing(file: Path, artifacts: str | None) -> None:
+    """Create MLflow's tables in a new file that only its owner can read, unless it is there.
+
+    The file takes its name when all tables are there: MLflow cannot go on with a part of them.
+    """
+    if _is_there(file):
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(file.with_name(f".{file.name}.lock")):
+        for left in file.parent.glob(f".{file.name}.*{PARTIAL}*"):  # by a process that was killed
+            left.unlink()
+        if _is_there(file):
+            return
+        with whole_file(file) as partial:
+            partial.touch(mode=0o600)
+            root = artifacts or str(file.parent / "mlartifacts")
+            store = SqlAlchemyStore(f"sqlite:///{partial}", root)  # type: ignore[no-untyped-call]
+            store.engine.dispose()
+
+
+def knock(uri: str) -> None:
+    """Connect to a database once: MLflow itself would try for minutes.
+
+    Raises:
+        SQLAlchemyError: it cannot be opened.
+    """
+    limit = "timeout" if uri.startswith("sqlite") else "connect_timeout"
+    engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool, connect_args={limit: CONNECT_S})
+    with engine.connect() as connection:
+        connection.execute(sqlalchemy.text("SELECT 1"))
+
+
+@contextmanager
+def damage_as_error(uri: str, *, opening: bool = False) -> Iterator[None]:
+    """
+    Args:
+        opening: the block opens the database, so what MLflow itself finds wrong with a file is damage too.
+
+    Raises:
+        DamagedDatabaseError: what is done in the block fails because the database file is damaged.
+    """
+    try:
+        yield
+    except Exception as error:
+        file = sqlite_file(uri)
+        reason = None if file is None else _damage(error, opening=opening)
+        if reason is None:
+            raise
+        raise DamagedDatabaseError(
+            f"{file} is damaged ({reason.splitlines()[0]}): put a sound copy in its place, or move it away to begin a "
+            "new one"
+        ) from error
+
+
+def _is_there(file: Path) -> bool:
+    return file.exists() and (not file.is_file() or file.stat().st_size > 0)  # SQLite takes an empty file for a new one
+
+
+def _damage(error: Exception, *, opening: bool) -> str | None:
+    """What is wrong with the file, if that is where an error comes from."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, sqlite3.Error):
+            return str(cause) if getattr(cause, "sqlite_errorcode", 0) & 0xFF in _DAMAGE else None
+        cause = cause.__cause__ or cause.__context__
+    return str(error) if opening and isinstance(error, MlflowException) else None
