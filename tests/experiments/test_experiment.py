@@ -15,6 +15,7 @@ from reid.config import RunConfig, load_config
 from reid.experiments.experiment import Training, TrainingsStoppedError, Workspace
 from reid.export import CARD, ONNX, PT2
 from reid.stages import STAGES
+from reid.tracking import Measurement
 from reid.training import load_state
 
 WITHOUT = {"ablation": True, "search": True}
@@ -85,6 +86,20 @@ def test_one_after_another_ends_with_the_first_that_stops(storage: Path) -> None
     assert experiment.finished == {}
 
 
+def test_the_same_settings_in_a_fresh_storage_are_another_run_of_the_same_server(tmp_path: Path) -> None:
+    scores = {"first": 0.3, "second": 0.55}
+    for folder, score in scores.items():
+        settings = config(f"storage={tmp_path / folder}", f"tracking.uri=sqlite:///{tmp_path}/mlflow.db")
+        for _ in range(2):  # the second time the unfinished run is found again
+            with opened(settings).claim("test", without=WITHOUT, digests=()) as experiment:
+                experiment.finish([Measurement(step=0, time=1.7e9, metrics={"eval/mAP": score})], {})
+    browser = MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
+    runs = browser.search_runs([browser.get_experiment_by_name("reid").experiment_id])
+    assert sorted(run.data.metrics["eval/mAP"] for run in runs) == sorted(scores.values())
+    assert len({run.data.tags["reid.run"] for run in runs}) == 2
+    assert {run.info.run_name for run in runs} == {experiment.run.key}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("remote", [False, True])
 def test_every_export_lies_in_the_storage_under_its_run(
@@ -100,7 +115,7 @@ def test_every_export_lies_in_the_storage_under_its_run(
     with opened(settings).claim("test", without=WITHOUT, digests=()) as experiment:
         experiment.train(trainings)
         for each in trainings:
-            key = f"{experiment.run.key}.{each.name}"
+            key = f"{experiment.run.identity}.{each.name}"
             assert (root / "runs" / experiment.run.key / each.name / "baseline" / "epoch_0001" / "phase.json").is_file()
             assert load_state(experiment.finished[each.name]).run == key
         published = experiment.publish(trainings[1], alias="best")

@@ -61,6 +61,20 @@ def test_after_a_finished_run_a_new_one_begins(storage: Path) -> None:
     assert keys == [keys[0], f"{keys[0]}-2", f"{keys[0]}-3"]
 
 
+def test_a_run_keeps_its_identity_and_shares_it_with_no_other(tmp_path: Path) -> None:
+    def identity(storage: Path) -> str:
+        with claim(config(storage)) as run:
+            assert run.identity.startswith(f"{run.key}-")
+            return run.identity
+
+    first = identity(tmp_path / "first")
+    assert identity(tmp_path / "first") == first
+    assert identity(tmp_path / "second") != first
+    with claim(config(tmp_path / "first")) as run:
+        run.finish({})
+    assert identity(tmp_path / "first") != first
+
+
 def test_what_is_trained_makes_a_run_and_where_it_runs_does_not(storage: Path) -> None:
     usual = key(config(storage))
     for same in ("scaling.num_workers=4", "scaling.accelerator=cpu", "tracking.experiment=other"):

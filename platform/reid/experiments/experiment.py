@@ -159,7 +159,7 @@ class Workspace:
             experiment = Experiment(
                 workspace=self,
                 run=run,
-                record=parent_record(run.key, kind, self.config, inputs),
+                record=parent_record(run.identity, kind, self.config, inputs, name=run.key),
                 finished=run.checkpoints(),
             )
             self.recorder.put(experiment.record)

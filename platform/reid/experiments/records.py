@@ -44,12 +44,14 @@ def dataset_input(dataset: Dataset, place: str) -> DatasetInput:
     )
 
 
-def parent_record(key: str, kind: str, config: RunConfig, inputs: tuple[DatasetInput, ...]) -> RunRecord:
-    """Of a whole experiment."""
+def parent_record(
+    key: str, kind: str, config: RunConfig, inputs: tuple[DatasetInput, ...], *, name: str | None = None
+) -> RunRecord:
+    """Of a whole experiment, under a name of its own or that of its key."""
     families = dict.fromkeys(stage_of(config, phase).family for phase in config.phases)
     return RunRecord(
         key=key,
-        name=key,
+        name=name or key,
         status="RUNNING",
         tags={"reid.kind": kind, "reid.model": ", ".join(families)},
         params=flatten(config),

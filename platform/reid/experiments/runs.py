@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from reid.storage import Place, Storage
 
 PHASES = "phases.json"
 RESULT = "result.json"
+IDENTITY = "identity.txt"
+"""A random token, drawn when the run begins."""
 
 NOT_ANOTHER_RUN = {"storage", "scaling", "tracking"}
 """Settings of where a run lies, how it is spread over the cluster and where it is recorded."""
@@ -29,6 +32,7 @@ class Run:
     """One run and what it has finished so far."""
 
     key: str
+    """Name of its folder."""
     storage: Storage
 
     @property
@@ -41,6 +45,13 @@ class Run:
         folder = self.storage.scratch / "runs" / self.key
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+    @property
+    def identity(self) -> str:
+        """What its records are found by: with the same settings, a run in another storage is another one."""
+        token = (self.folder / IDENTITY).read_text()
+        assert token is not None, f"{self.key} was not claimed"
+        return f"{self.key}-{token}"
 
     def checkpoints(self) -> dict[str, Place]:
         """Last checkpoints of the finished trainings by name."""
@@ -84,6 +95,8 @@ def claim_run(
         lock.parent.mkdir(parents=True, exist_ok=True)
         try:
             with FileLock(lock, timeout=0):
+                if not (run.folder / IDENTITY).exists():
+                    (run.folder / IDENTITY).write(secrets.token_hex(4))
                 yield run
         except Timeout:
             raise ValueError(
