@@ -237,7 +237,7 @@ def test_a_script_that_works_itself_is_found(tmp_path: Path, body: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["full_pipeline", "prepare_data", "evaluate", "export", "extract", "sweep", "ablation"]
+    "name", ["full_pipeline", "prepare_data", "evaluate", "export", "extract", "sweep", "ablation", "flush"]
 )
 def test_the_job_is_there(name: str) -> None:
     assert (ROOT / "jobs" / f"{name}.py").is_file()

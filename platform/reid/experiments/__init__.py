@@ -5,6 +5,7 @@ from reid.experiments.data import prepare_all
 from reid.experiments.evaluation import run_evaluation
 from reid.experiments.export import run_export
 from reid.experiments.extraction import FILE_NAME, Extraction, run_extraction, table_in
+from reid.experiments.flush import run_flush
 from reid.experiments.lookup import Lookup
 from reid.experiments.pipeline import run_pipeline
 from reid.experiments.sweep import run_sweep
@@ -18,6 +19,7 @@ __all__ = [
     "run_evaluation",
     "run_export",
     "run_extraction",
+    "run_flush",
     "run_pipeline",
     "run_sweep",
     "table_in",

@@ -1,0 +1,9 @@
+#!/usr/bin/env python3
+"""Sends MLflow the records that earlier jobs could not."""
+
+import _tree  # noqa: F401 - first: it puts this tree's package on the path
+
+from reid.jobs.flush import main
+
+if __name__ == "__main__":
+    main()
