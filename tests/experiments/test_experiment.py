@@ -12,6 +12,7 @@ from mlflow.entities import Run
 
 from reid.cluster import PhaseFailedError
 from reid.config import RunConfig, load_config
+from reid.experiments import run_flush
 from reid.experiments.experiment import Training, TrainingsStoppedError, Workspace
 from reid.export import CARD, ONNX, PT2
 from reid.stages import STAGES
@@ -84,6 +85,20 @@ def test_one_after_another_ends_with_the_first_that_stops(storage: Path) -> None
     ):
         experiment.train(trainings)
     assert experiment.finished == {}
+
+
+def test_every_epoch_is_there_once_after_a_flush_where_mlflow_was_away_all_along(storage: Path) -> None:
+    settings = config("phases.baseline.epochs=3")
+    (storage / "mlflow.db").mkdir(parents=True)  # no file can be opened here
+    with opened(settings).claim("test", without=WITHOUT, digests=()) as experiment:
+        experiment.train([training(settings, "first")])
+        experiment.finish([], {})
+    (storage / "mlflow.db").rmdir()
+    assert run_flush(settings) == 2
+    run = runs_in(storage)["first"]
+    browser = MlflowClient(tracking_uri=f"sqlite:///{storage}/mlflow.db")
+    assert [metric.step for metric in browser.get_metric_history(run.info.run_id, "train/total")] == [1, 2, 3]
+    assert {run.info.status for run in runs_in(storage).values()} == {"FINISHED"}
 
 
 def test_the_same_settings_in_a_fresh_storage_are_another_run_of_the_same_server(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """What a job could not send, sent by another; a damaged database stops every job before it trains."""
 
 import stat
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +16,7 @@ from reid.jobs import flush, full_pipeline
 from reid.storage import Storage
 from reid.tracking import Measurement, RunRecord
 
+ROOT = Path(__file__).parents[2]
 RECORD = RunRecord(
     key="walk-1",
     name="walk-1",
@@ -47,6 +50,16 @@ def test_what_a_job_could_not_send_is_sent_once(storage: Path, capsys: pytest.Ca
     (run,) = client.search_runs([client.get_experiment_by_name("reid").experiment_id])
     assert [metric.step for metric in client.get_metric_history(run.info.run_id, "a")] == [1, 2]
     assert stat.S_IMODE(blocked.stat().st_mode) == 0o600
+
+
+@pytest.mark.slow
+def test_a_job_says_why_mlflow_took_nothing(storage: Path) -> None:
+    (storage / "mlflow.db").mkdir(parents=True)
+    with open_recorder(load_config(preset="smoke"), Storage(str(storage))) as runs:
+        runs.put(RECORD)
+    job = subprocess.run([sys.executable, "jobs/flush.py"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert job.returncode == 1
+    assert f"took no record, it is kept in {runs.kept()[0]}: (sqlite3.OperationalError) unable to open" in job.stderr
 
 
 @pytest.mark.parametrize("job", [flush.main, full_pipeline.main])

@@ -115,7 +115,7 @@ class Recorder:
         self._outbox.keep(record)
         with self._state:
             self._put = True
-            if self._thread is None:
+            if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._send_what_is_put, name="mlflow", daemon=True)
                 self._thread.start()
 

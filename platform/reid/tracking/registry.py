@@ -1,4 +1,7 @@
-"""Exported descriptors in MLflow's model registry: loaded by name, without this package and without unpickling."""
+"""Exported descriptors in MLflow's model registry: loaded by name, without this package and without unpickling.
+
+`mlflow.pytorch` is imported when it is used: its import silences all warnings unless a job has set up logging.
+"""
 
 import importlib.metadata
 import re
@@ -7,7 +10,6 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import mlflow
-import mlflow.pytorch
 import numpy as np
 from mlflow.entities import LoggedModel
 from mlflow.exceptions import MlflowException
