@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, ValidationError
 
@@ -224,6 +224,7 @@ def test_dump_and_validate_round_trip(preset: str, mode: str) -> None:
     assert validate_config(dumped) == config
 
 
+@settings(deadline=None)
 @given(
     alpha=st.floats(0, 4),
     epochs=st.integers(1, 10**6),

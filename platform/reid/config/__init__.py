@@ -14,8 +14,9 @@ from reid.config.body import (
 )
 from reid.config.data import AugmentationConfig, DataConfig
 from reid.config.environment import environment, set_until_exit
-from reid.config.errors import ConfigError, DataError
+from reid.config.errors import ConfigError, DataError, complaints
 from reid.config.extensions import load_extensions
+from reid.config.files import read_file, require_file
 from reid.config.load import flatten, load_config, validate_config, with_settings
 from reid.config.manifests import Attribute, AttributeProtocol, Manifest, load_manifest
 from reid.config.model import MODELS, ModelConfig, PoseNetConfig
@@ -23,7 +24,7 @@ from reid.config.presets import PRESETS
 from reid.config.run import AblationConfig, EvaluationConfig, RunConfig, TrackingConfig
 from reid.config.search import Objective, SearchConfig
 from reid.config.secrets import without_passwords
-from reid.config.section import Section
+from reid.config.section import Count, Positive, Section
 from reid.config.training import LossConfig, PhaseConfig, ScalingConfig
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "AttributeProtocol",
     "AugmentationConfig",
     "ConfigError",
+    "Count",
     "DataConfig",
     "DataError",
     "EvaluationConfig",
@@ -52,17 +54,21 @@ __all__ = [
     "Part",
     "PhaseConfig",
     "PoseNetConfig",
+    "Positive",
     "Region",
     "RunConfig",
     "ScalingConfig",
     "SearchConfig",
     "Section",
     "TrackingConfig",
+    "complaints",
     "environment",
     "flatten",
     "load_config",
     "load_extensions",
     "load_manifest",
+    "read_file",
+    "require_file",
     "set_until_exit",
     "validate_config",
     "with_settings",

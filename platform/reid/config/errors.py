@@ -1,5 +1,9 @@
 """What is raised where a user's settings or data are not as they should be."""
 
+from pydantic import ValidationError
+
+SHOWN = 5
+
 
 class ConfigError(ValueError):
     """One or more settings are wrong; the message names each by its dotted path, with the remedy."""
@@ -7,3 +11,14 @@ class ConfigError(ValueError):
 
 class DataError(ValueError):
     """A dataset on disk is not as it should be; the message names the place and the remedy."""
+
+
+def complaints(error: ValidationError) -> str:
+    """The first few of a validation's errors, each with its dotted path, in one line."""
+    found = []
+    for details in error.errors(include_url=False, include_context=False, include_input=False):
+        place = ".".join(str(part) for part in details["loc"])
+        message = " ".join(details["msg"].removeprefix("Value error, ").split())
+        found.append(f"{place}: {message}" if place else message)
+    rest = len(found) - SHOWN
+    return "; ".join(found[:SHOWN]) + (f"; and {rest} more" if rest > 0 else "")

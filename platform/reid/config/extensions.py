@@ -6,6 +6,7 @@ imported by the name of its file, on workers too, so that objects of its classes
 
 import importlib
 import importlib.util
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -32,12 +33,12 @@ def _load(name: str) -> ModuleType:
     module_name = name if file is None else file.stem
     loaded = sys.modules.get(module_name)
     try:
-        if file is None or not file.is_file():  # on a worker, the file lies where Ray has put it
+        if file is None or not os.path.isfile(file):  # on a worker, the file lies where Ray has put it
             return importlib.import_module(module_name)
         if loaded is not None:
             return _require_same(loaded, file)
         return _run(module_name, file)
-    except ImportError as error:
+    except (ImportError, OSError, TypeError, ValueError) as error:  # also where it is no name of anything
         raise ConfigError(f"extensions: {name} cannot be imported ({error}): correct the path") from error
 
 

@@ -1,6 +1,7 @@
 """From a preset, a file and overrides to one validated `RunConfig`."""
 
 import difflib
+import io
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from pydantic_core import ErrorDetails
 
 from reid.config.errors import ConfigError
 from reid.config.extensions import load_extensions
+from reid.config.files import read_yaml, require_plain_yaml
 from reid.config.manifests import load_manifest
 from reid.config.model import DATASET_LAYOUT, MODELS, UNION_TAGS
 from reid.config.presets import PRESETS
@@ -22,6 +24,7 @@ from reid.config.secrets import without_passwords
 from reid.config.section import Section
 from reid.config.training import PhaseConfig
 
+LONGEST_SHOWN = 200
 EXPECTED = {
     "bool_parsing": "must be true or false",
     "bool_type": "must be true or false",
@@ -165,10 +168,11 @@ def _parsed(overrides: Sequence[str]) -> Any:
     tree: Any = {}
     for text in overrides:
         try:
+            require_plain_yaml(text.partition("=")[2])
             setting = OmegaConf.to_container(OmegaConf.from_dotlist([text]), resolve=True)
-        except (OmegaConfBaseException, yaml.YAMLError) as error:
+        except (OmegaConfBaseException, yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
             raise ConfigError(
-                f"invalid setting '{text}': {str(error).splitlines()[0]}; put the value in quotes"
+                f"invalid setting '{_cut(text)}': {str(error).splitlines()[0]}; put the value in quotes"
             ) from error
         tree = _merged(tree, setting)
     return tree
@@ -177,15 +181,22 @@ def _parsed(overrides: Sequence[str]) -> Any:
 def _read(file: str | Path | None) -> Any:
     if file is None:
         return {}
-    path = Path(file)
-    if not path.is_file():
-        raise ConfigError(f"there is no configuration file {path}: check --config")
     try:
-        tree = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
-    except (OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+        text = read_yaml(file)
+    except FileNotFoundError:
+        raise ConfigError(f"there is no configuration file {file}: check --config") from None
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read ({error}): check --config") from error
+    except ValueError as error:
+        raise ConfigError(f"{file} is not valid YAML, correct it: {error}") from error
+    try:
+        tree = OmegaConf.to_container(OmegaConf.load(io.StringIO(text)), resolve=True)
+    except OSError:  # so OmegaConf has it where YAML is a number
+        tree = None
+    except (OmegaConfBaseException, yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        raise ConfigError(f"{file} is not valid YAML, correct it: {error}") from error
     if not isinstance(tree, dict):
-        raise ConfigError(f"{path} must hold a mapping of settings, such as `seed: 1`")
+        raise ConfigError(f"{file} must hold a mapping of settings, such as `seed: 1`")
     return tree
 
 
@@ -208,8 +219,12 @@ def _describe(details: ErrorDetails, tree: Any, root: type[Section] = RunConfig)
         return [_incomplete_phase(location[1], given, [str(name) for name in tree["phases"]])]
     message = re.sub("^(Input|String) should", "must", details["msg"].removeprefix("Value error, "))
     message = EXPECTED.get(details["type"], message)
-    shown = f" (given: {given!r})" if isinstance(given, str | int | float | list | tuple | None) else ""
+    shown = f" (given: {_cut(repr(given))})" if isinstance(given, str | int | float | list | tuple | None) else ""
     return [without_passwords(f"{path}: {message}{shown}")]
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
 
 
 def _incomplete_phase(name: str, phase: dict[str, Any], names: list[str]) -> str:

@@ -1,15 +1,17 @@
 """What is known of each dataset before it is read: the YAML files of `datasets/`, as types."""
 
+import os
 import re
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from reid.config.body import LAYOUTS, Region
-from reid.config.errors import DataError
-from reid.config.section import Section
+from reid.config.errors import DataError, complaints
+from reid.config.files import read_yaml
+from reid.config.section import Count, Section
 
 OWN = "folder"
 """Name of the dataset that is described by a manifest beside its images."""
@@ -41,8 +43,8 @@ class Attribute(Section):
 class SplitCounts(Section):
     """Expected size of a split as it is kept."""
 
-    images: int = Field(ge=0)
-    identities: int | None = Field(ge=0)
+    images: Count
+    identities: Count | None
     """Not counting distractors (pid 0); none = not published, and not checked."""
 
 
@@ -60,11 +62,11 @@ class Manifest(Section):
     """A key of `reid.data.READERS`."""
     file_name: str | None = None
     """Regular expression for the basename of every image, with groups `pid` and `camid`; none = listed in a file."""
-    cameras: int | None = Field(None, ge=1)
+    cameras: int | None = Field(None, ge=1, lt=2**31)
     """Cameras are numbered 1..cameras; none = unknown."""
-    image_height: int | None = Field(None, ge=1)
+    image_height: int | None = Field(None, ge=8, le=1024)
     """Native size in pixels; none = images differ, and are stored at the size of the model's input."""
-    image_width: int | None = Field(None, ge=1)
+    image_width: int | None = Field(None, ge=8, le=1024)
     counts: dict[str, SplitCounts] | None = None
     """Expected counts by split (of PETA by subset), checked when read; none = not checked, for datasets of any size."""
     layout: str | None = None
@@ -79,7 +81,11 @@ class Manifest(Section):
     @field_validator("file_name")
     @classmethod
     def _is_expression(cls, pattern: str | None) -> str | None:
-        if pattern is not None and not {"pid", "camid"} <= set(re.compile(pattern).groupindex):
+        try:
+            groups = {"pid", "camid"} if pattern is None else set(re.compile(pattern).groupindex)
+        except (re.error, OverflowError, RecursionError) as error:
+            raise ValueError(f"is no regular expression ({error})") from error
+        if not {"pid", "camid"} <= groups:
             raise ValueError(f"the expression {pattern} lacks a group named pid or camid")
         return pattern
 
@@ -137,16 +143,18 @@ def load_manifest(name: str, source: Path | None = None) -> Manifest:
         DataError: there is no such manifest, or it is malformed.
     """
     paths = [_manifest_file(name)]
-    if name == OWN and source is not None and (source / "manifest.yaml").is_file():
+    if name == OWN and source is not None and os.path.lexists(source / "manifest.yaml"):
         paths.append(source / "manifest.yaml")
     fields: dict[str, Any] = {}
     try:
         for path in paths:
-            said = yaml.safe_load(path.read_text(encoding="utf-8"))
+            said = yaml.safe_load(read_yaml(path))
             if not isinstance(said, dict):
                 raise ValueError("it holds no fields, such as `title: …`")
             fields |= said
         return Manifest.model_validate({**fields, "name": paths[0].stem})
+    except ValidationError as error:
+        raise DataError(f"{path} is malformed, correct it: {complaints(error)}") from error
     except (OSError, yaml.YAMLError, TypeError, ValueError) as error:
         raise DataError(f"{path} is malformed, correct it: {error}") from error
 
@@ -154,7 +162,7 @@ def load_manifest(name: str, source: Path | None = None) -> Manifest:
 def _manifest_file(name: str) -> Path:
     if name.endswith(".yaml"):
         own = Path(name).expanduser().absolute()
-        if not own.is_file():
+        if not os.path.isfile(own):
             raise DataError(f"there is no manifest {own}: correct data.name")
         return own
     folder = manifest_folder()

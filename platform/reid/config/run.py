@@ -11,8 +11,8 @@ from reid.config.extensions import load_extensions
 from reid.config.model import ModelConfig
 from reid.config.search import SearchConfig
 from reid.config.secrets import without_passwords
-from reid.config.section import Section
-from reid.config.training import MAX_WORKERS, LossConfig, PhaseConfig, Positive, ScalingConfig
+from reid.config.section import Count, Positive, Section
+from reid.config.training import MAX_WORKERS, LossConfig, PhaseConfig, ScalingConfig
 
 PhaseName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 
@@ -20,7 +20,7 @@ PhaseName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 class EvaluationConfig(Section):
     """Scoring query against gallery."""
 
-    every: int = Field(0, ge=0)
+    every: Count = 0
     """Epochs between evaluations within a phase; 0 = after its last epoch alone."""
     batch_size: Positive = 128
     """Images per forward pass and worker."""
@@ -46,7 +46,7 @@ class TrackingConfig(Section):
 
     uri: str | None = None
     """Tracking server; none = `$MLFLOW_TRACKING_URI`, else the database `<storage>/mlflow.db`."""
-    experiment: str = Field("reid", min_length=1)
+    experiment: str = Field("reid", pattern=r"^[^\x00-\x1f]{1,60}$")
 
     @field_serializer("uri", when_used="json-unless-none")
     def _masked(self, uri: str) -> str:

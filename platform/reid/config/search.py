@@ -6,10 +6,9 @@ from pydantic import Field, field_serializer, field_validator
 
 from reid.config.body import LAYOUTS
 from reid.config.secrets import without_passwords
-from reid.config.section import Section
+from reid.config.section import Positive, Section
 
 Objective = Literal["mAP", "descriptor_dim", "images_per_second"]
-Positive = Annotated[int, Field(ge=1)]
 
 
 class SearchConfig(Section):
@@ -34,7 +33,7 @@ class SearchConfig(Section):
     small descriptor may be worth a lower mAP."""
     grace: Positive = 1
     """Epochs that every trial gets."""
-    reduction: int = Field(3, ge=2)
+    reduction: int = Field(3, ge=2, lt=2**31)
     """One trial in so many goes on at epoch `grace`, again at `grace` · `reduction`, and so on."""
     workers: Positive = 1
     """Workers of each trial, in place of `scaling.num_workers`."""

@@ -4,10 +4,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from reid.config.section import Section
+from reid.config.section import Count, Positive, Section
 
 MAX_WORKERS = 4096
-Positive = Annotated[int, Field(ge=1)]
+MAX_TIMEOUT = 7 * 24 * 3600
 Weight = Annotated[float, Field(ge=0, le=1e4, allow_inf_nan=False)]
 
 
@@ -54,15 +54,15 @@ class PhaseConfig(Section):
     epochs: Positive
     learning_rate: float = Field(gt=0, le=1, allow_inf_nan=False)
     """Adam's initial learning rate."""
-    halve_every: int = Field(ge=1)
+    halve_every: Positive
     """Epochs after which the learning rate is halved, again and again."""
     decay: Literal["halve", "cosine"] = "halve"
     """`cosine` lets the learning rate fall to zero along half a cosine over the phase, in place of halving it."""
-    warmup: int = Field(0, ge=0)
+    warmup: Count = 0
     """Epochs over which the learning rate first rises linearly; the paper has none."""
-    batch_size: int = Field(64, ge=2)
+    batch_size: int = Field(64, ge=2, lt=2**31)
     """Images in a global batch, over all workers."""
-    images_per_identity: int | None = Field(None, ge=2)
+    images_per_identity: int | None = Field(None, ge=2, lt=2**31)
     """K of identity-balanced P×K batches, P = batch_size / K; none = shuffled batches."""
     weight_decay: float = Field(0.0, ge=0, le=1, allow_inf_nan=False)
     """Adam's weight decay, an L2 penalty; the paper has none."""
@@ -97,12 +97,12 @@ class ScalingConfig(Section):
     """Workers; (min, max) grows and shrinks with the cluster; 0 trains in the driver's process, for debugging."""
     accelerator: Literal["auto", "gpu", "cpu"] = "auto"
     """`auto` takes GPUs when the cluster has one for each worker."""
-    cpus_per_worker: float = Field(1, gt=0)
-    gpus_per_worker: float = Field(1, gt=0)
+    cpus_per_worker: float = Field(1, gt=0, le=4096)
+    gpus_per_worker: float = Field(1, gt=0, le=4096)
     """GPUs of each worker where GPUs are used; below 1, several workers share one."""
-    max_failures: int = Field(3, ge=0)
+    max_failures: Count = 3
     """Times a phase may restart from its last checkpoint after a worker was lost."""
-    start_timeout: float = Field(120, gt=0)
+    start_timeout: float = Field(120, gt=0, le=MAX_TIMEOUT)
     """Seconds to wait for the cluster to place the workers."""
 
     @property

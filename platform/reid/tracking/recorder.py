@@ -59,7 +59,8 @@ class Recorder:
         self.experiment = experiment
         self._artifacts = artifacts
         addressee = json.dumps([self.uri, experiment, storage])
-        self._outbox = Outbox(outbox / f"{experiment}-{hashlib.sha256(addressee.encode()).hexdigest()[:12]}")
+        name = experiment.replace("/", "_")
+        self._outbox = Outbox(outbox / f"{name}-{hashlib.sha256(addressee.encode()).hexdigest()[:12]}")
         self._store: RunStore | None = None
         self._away_at = 0.0
         self._thread: threading.Thread | None = None
