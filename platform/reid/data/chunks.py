@@ -51,13 +51,12 @@ def write_chunk(chunk: Chunk) -> list[str]:
     for row, relative in enumerate(chunk.records.paths):
         try:
             image = load_image(chunk.source / relative)
+            stored, mask = _stored_image(chunk, image, row), _ignore_mask(chunk, image, row)
         except UnreadableImageError as error:
-            complaints.append(str(error))
+            complaints.append(str(error) if str(chunk.source) in str(error) else f"{chunk.source / relative}: {error}")
             continue
-        images.append(_stored_image(chunk, image, row))
-        if chunk.records.keypoints_NMJ3 is not None:
-            outlines = () if chunk.records.crops is None else chunk.records.crops.ignored[row]
-            masks.append(ignore_mask(outlines, (image.height, image.width), _box(chunk, row), chunk.image_size))
+        images.append(stored)
+        masks.append(mask)
     if not complaints:
         write_shard(chunk.path, _columns(chunk, images, masks))
     return complaints
@@ -77,7 +76,7 @@ def write_merged(merge: Merge) -> Shard:
 def _is_complete(chunk: Chunk) -> bool:
     try:
         return bool(map_shard(chunk.path).num_rows == len(chunk.records))
-    except (OSError, pa.ArrowInvalid):
+    except (OSError, pa.ArrowException):
         return False
 
 
@@ -102,6 +101,11 @@ def _box(chunk: Chunk, row: int) -> Box | None:
         return None
     left, top, right, bottom = chunk.records.crops.boxes_N4[row].tolist()
     return left, top, right, bottom
+
+
+def _ignore_mask(chunk: Chunk, image: Image.Image, row: int) -> NDArray[np.uint8]:
+    outlines = () if chunk.records.crops is None else chunk.records.crops.ignored[row]
+    return ignore_mask(outlines, (image.height, image.width), _box(chunk, row), chunk.image_size)
 
 
 def _stored_image(chunk: Chunk, image: Image.Image, row: int) -> NDArray[np.uint8] | bytes:

@@ -9,9 +9,16 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from pycocotools import mask as run_lengths
 
+from reid.config import require_file
+
 IGNORE_STRIDE = 8
 """Input pixels per pixel of an ignore mask."""
 JPEG_QUALITY = 95
+FORMATS = ("JPEG", "PNG")
+MAX_PIXELS = 178_956_970
+"""Of an image or of what is cut from it: as many as Pillow decodes at most."""
+MAX_OUTLINE = 1_000_000
+"""Pixels around a polygon."""
 Box = tuple[int, int, int, int]
 
 
@@ -22,22 +29,34 @@ class UnreadableImageError(Exception):
 def load_image(file: Path | io.BytesIO) -> Image.Image:
     """Decode a whole image as RGB.
 
+    Args:
+        file: a JPEG or a PNG, or a BMP that is named one; or what a store holds.
+
     Raises:
         UnreadableImageError: with the reason.
     """
+    formats = FORMATS if isinstance(file, Path) and file.suffix.lower() != ".bmp" else (*FORMATS, "BMP")
     try:
-        with Image.open(file) as image:
+        if isinstance(file, Path):
+            require_file(file)
+        with Image.open(file, formats=formats) as image:
+            _require_pixels(image.width * image.height)
             return image.convert("RGB")
     except UnidentifiedImageError:
-        raise UnreadableImageError(f"{file} is no image") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise UnreadableImageError(f"{file} is no image ({' or '.join(formats)})") from None
+    except Exception as error:  # Pillow raises whatever a damaged file leads its decoders to
         raise UnreadableImageError(f"{file} cannot be decoded: {error}") from error
 
 
 def resized(image: Image.Image, image_size: tuple[int, int], box: Box | None = None) -> Image.Image:
-    """The image, or what a box cuts from it with black beyond the borders, at (height, width)."""
+    """The image, or what a box cuts from it with black beyond the borders, at (height, width).
+
+    Raises:
+        UnreadableImageError: the box is larger than any image.
+    """
     height, width = image_size
     if box is not None:
+        _require_pixels((box[2] - box[0]) * (box[3] - box[1]))
         image = image.crop(box)
     return image if image.size == (width, height) else image.resize((width, height), Image.Resampling.BILINEAR)
 
@@ -55,17 +74,21 @@ def ignore_mask(
     """Where the outlined people are, at 1/8 of the stored size; 1 = ignored.
 
     Args:
-        outlines: COCO segmentations, polygons or run lengths, in pixels of the source image.
+        outlines: COCO segmentations, polygons or uncompressed run lengths, in pixels of the source image.
         source_size: (height, width) of the source image.
         box: what the crop shows of it; none = all.
         image_size: (height, width) of the stored image.
+
+    Raises:
+        UnreadableImageError: an outline is of another image, or longer than any.
     """
     rows, columns = image_size[0] // IGNORE_STRIDE, image_size[1] // IGNORE_STRIDE
     if not outlines:
         return np.zeros((rows, columns), np.uint8)
     encoded = []
     for outline in outlines:
-        parts = run_lengths.frPyObjects(outline, *source_size) if _needs_encoding(outline) else outline
+        _require_drawable(outline, source_size)
+        parts = run_lengths.frPyObjects(outline, *source_size)
         encoded.extend(parts if isinstance(parts, list) else [parts])
     union = run_lengths.decode(run_lengths.merge(encoded)) * np.uint8(255)
     whole = Image.fromarray(union)
@@ -73,5 +96,21 @@ def ignore_mask(
     return (np.asarray(cropped) > 0).astype(np.uint8)
 
 
-def _needs_encoding(outline: Any) -> bool:
-    return isinstance(outline, list) or isinstance(outline["counts"], list)
+def _require_pixels(count: int) -> None:
+    if count > MAX_PIXELS:
+        raise UnreadableImageError(f"{count:,} pixels are more than {MAX_PIXELS:,}")
+
+
+def _require_drawable(outline: Any, source_size: tuple[int, int]) -> None:
+    """Raise where the C code of pycocotools would write beyond its memory, or ask for all that there is."""
+    if isinstance(outline, dict):
+        covered, (height, width) = sum(outline["counts"]), source_size
+        if tuple(outline["size"]) != source_size or covered != height * width:
+            raise UnreadableImageError(
+                f"run lengths of {covered:,} pixels and size {outline['size']} belong to no image of {[height, width]}"
+            )
+        return
+    for polygon in outline:
+        corners_C2 = np.reshape(polygon, (-1, 2))
+        if np.abs(np.diff(corners_C2, axis=0, append=corners_C2[:1])).sum() > MAX_OUTLINE:
+            raise UnreadableImageError(f"a polygon is longer than {MAX_OUTLINE:,} pixels")

@@ -11,6 +11,7 @@ import os
 import shutil
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
+from typing import NoReturn
 
 from filelock import FileLock
 
@@ -92,17 +93,28 @@ def plan_digest(
     """
     source = Path(source)
     manifest = load_manifest(name, source)
-    if not source.is_dir():
+    if not os.path.isdir(source):
         raise DataError(f"there is no folder {source}: set data.source to where {manifest.title} was unpacked")
     settings = [SCHEMA_VERSION, manifest.model_dump(mode="json"), encoding, *manifest.stored_size(height, width)]
     digest = hashlib.sha256(json.dumps(settings).encode())
-    for folder, folders, files in os.walk(source):
+    for folder, folders, files in os.walk(source, onerror=_refuse):
         folders.sort()
         for file in sorted(files):
             path = os.path.join(folder, file)
-            status = os.stat(path)
-            digest.update(f"{os.path.relpath(path, source)}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
+            try:
+                status = os.stat(path)
+            except OSError as error:
+                _refuse(error)
+            digest.update(
+                f"{os.path.relpath(path, source)}\0{status.st_size}\0{status.st_mtime_ns}\0".encode(
+                    errors="surrogateescape"
+                )
+            )
     return digest.hexdigest()
+
+
+def _refuse(error: OSError) -> NoReturn:
+    raise DataError(f"{error.filename} cannot be read ({error.strerror}): remove it, or unpack the dataset again")
 
 
 def _read(manifest: Manifest, source: Path, image_size: tuple[int, int]) -> dict[str, Records]:

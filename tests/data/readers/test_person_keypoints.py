@@ -163,7 +163,7 @@ def _no_keypoints(content: dict[str, Any]) -> None:
         (_no_size, "images 2 need a positive height and width"),
         (_size_as_text, "images 2 need a positive height and width"),
         (_too_few_numbers, "annotations 10 need 51 numbers as keypoints"),
-        (_no_keypoints, "annotations 10 lack bbox, image_id, keypoints"),
+        (_no_keypoints, "annotations 10 lack bbox, id, image_id, keypoints"),
         (dict.clear, "names no nose"),
     ],
 )

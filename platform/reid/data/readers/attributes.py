@@ -3,6 +3,7 @@
 Legend: I identities, A attributes.
 """
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,11 +11,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import scipy.io
 from numpy.typing import NDArray
 
 from reid.config import Attribute, DataError, Manifest
 from reid.data.readers.checks import some_of
+from reid.data.readers.mat_file import load_mat
 from reid.data.readers.records import Records
 
 Unclear = Literal["refused", "missing"]
@@ -53,7 +54,7 @@ def attribute_file(source: Path, name: str, manifest: Manifest) -> Path:
     """
     places = (name, f"attribute/{name}")
     for place in places:
-        if (source / place).is_file():
+        if os.path.lexists(source / place):
             return source / place
     raise DataError(
         f"{source} has neither {' nor '.join(places)}, which supervises the attributes: put it there; "
@@ -90,8 +91,8 @@ def read_attributes(
         DataError: the file is unreadable, a field is missing, or a value has no meaning, with the identity's number.
     """
     try:
-        content: dict[str, Any] = scipy.io.loadmat(path, simplify_cells=True)
-    except Exception as error:  # SciPy raises whatever a damaged file leads its parser to
+        content = load_mat(path)
+    except (OSError, ValueError) as error:
         raise DataError(f"{path} is no readable MATLAB file, download it again: {error}") from error
     structs = content.get(variable)
     if not isinstance(structs, dict) or not {"train", "test"} <= structs.keys():

@@ -1,11 +1,13 @@
 """What must hold for every re-ID dataset, whatever its format."""
 
+import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
 
-from reid.config import DataError, Manifest
+from reid.config import DataError, Manifest, read_file
 from reid.data.readers.records import Records
 
 SHOWN = 10
@@ -20,14 +22,40 @@ def some_of(items: Iterable[object]) -> str:
 
 def require_folders(source: Path, folders: Iterable[str], title: str) -> None:
     """Raise unless the source folder and all of its parts are there."""
-    if not source.is_dir():
+    if not os.path.isdir(source):
         raise DataError(f"there is no folder {source}: set data.source to where {title} was unpacked")
-    missing = [folder for folder in folders if not (source / folder).is_dir()]
+    missing = [folder for folder in folders if not os.path.isdir(source / folder)]
     if missing:
         raise DataError(
             f"{source} lacks {some_of(f'{folder}/' for folder in missing)}: point data.source at the folder of "
             f"{title} that holds it, or unpack the download again"
         )
+
+
+def names_in(folder: Path) -> list[str]:
+    """Names of what lies in a folder, sorted.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        return sorted(os.listdir(folder))
+    except OSError as error:
+        raise DataError(f"{folder} cannot be read ({error}): unpack the dataset again, as your own") from error
+
+
+def labels_in(name: str, pattern: str | None) -> tuple[int, int] | None:
+    """(identity, camera) as a manifest's expression finds them in a file's name; None where it does not.
+
+    Raises:
+        DataError: the manifest has none.
+    """
+    if pattern is None:
+        raise DataError("file_name is missing in the manifest: give it an expression with groups pid and camid")
+    match = re.match(pattern, name)
+    texts = [match[group] or "" for group in ("pid", "camid")] if match else []
+    numbers = [int(text) for text in texts if re.fullmatch(r"-?[0-9]{1,9}", text)]
+    return (numbers[0], numbers[1]) if len(numbers) == 2 else None
 
 
 def leaves_folder(path: str) -> bool:
@@ -43,7 +71,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
         DataError: there is no such file, or it is no text.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_file(path).decode("utf-8-sig")
     except FileNotFoundError:
         raise DataError(f"there is no {path}: unpack the dataset again") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -54,6 +82,9 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 def check_identities(splits: Mapping[str, Records], source: Path) -> None:
     """Raise unless `train`, `query` and `gallery` make a re-ID dataset: learnable, disjoint and answerable."""
+    unshown = [name for records in splits.values() for name in records.names if not name.isprintable()]
+    if unshown:
+        raise DataError(f"{source}: the names {some_of(map(repr, unshown))} cannot be shown: rename the files")
     empty = [name for name in ("train", "query", "gallery") if not len(splits[name])]
     if empty:
         raise DataError(f"{source} has no images of {some_of(empty)}: add some, or unpack the download again")

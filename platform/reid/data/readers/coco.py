@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from reid.config import JOINTS, DataError, Manifest
 from reid.data.pixels import Box
-from reid.data.readers.checks import require_folders, some_of
-from reid.data.readers.keypoint_file import Annotation, joints_of, load_annotations
+from reid.data.readers.checks import names_in, require_folders, some_of
+from reid.data.readers.keypoint_file import Annotation, KeypointFile, joints_of, load_annotations
 from reid.data.readers.records import CropRecords, Records
 
 FOLDERS = {"train": "train2017", "val": "val2017"}
@@ -76,28 +76,28 @@ def _read(source: Path, manifest: Manifest, image_size: tuple[int, int], views: 
 
 def _read_split(source: Path, folder: str, image_size: tuple[int, int], views: _Views) -> Records:
     path = source / "annotations" / f"person_keypoints_{folder}.json"
-    coco, order = load_annotations(path)
-    _require_plain_names(path, coco)
+    annotated = load_annotations(path)
+    _require_plain_names(path, annotated)
     files, names, boxes, keypoints, ignored = [], [], [], [], []
-    for image_id in sorted(coco.imgs):
-        people = coco.imgToAnns[image_id]
+    for number, image in sorted(annotated.images.items()):
+        people = annotated.people[number]
         posed = [person for person in people if person.get("num_keypoints", 0) > 0 and not person.get("iscrowd")]
         unposed = [person for person in people if person.get("num_keypoints", 0) == 0 or person.get("iscrowd")]
         if not posed:
             continue
-        joints_PJ3 = joints_of(posed, order)
-        for view in views(coco.imgs[image_id], posed, image_size):
+        joints_PJ3 = joints_of(posed, annotated.order)
+        for view in views(image, posed, image_size):
             inside_PJ3 = _into_view(joints_PJ3, view.box, image_size)
             seen = [row for row in view.order if (inside_PJ3[row, :, 2] > 0).any()]
             left_out = unposed + [posed[row] for row in seen[MAX_PEOPLE:]]
-            files.append(coco.imgs[image_id]["file_name"])
+            files.append(image["file_name"])
             names.append(view.name)
             boxes.append(view.box)
             keypoints.append(inside_PJ3[seen[:MAX_PEOPLE]])
             ignored.append(tuple(_outline(other) for other in left_out if _overlaps(other["bbox"], view.box)))
     if not files:
         raise DataError(f"{path} has nobody with {MIN_JOINTS} joints and {MIN_HEIGHT} pixels: download it again")
-    missing = sorted(set(files) - {entry.name for entry in (source / folder).iterdir()})
+    missing = sorted(set(files) - set(names_in(source / folder)))
     if missing:
         raise DataError(f"{source / folder} lacks images that {path.name} lists: {some_of(missing)}: unpack it again")
     return Records(
@@ -134,8 +134,9 @@ def _whole(image: Annotation, posed: Sequence[Annotation], image_size: tuple[int
     return [_View(name=f"{image['id']:012d}", box=box, order=sorted(range(len(posed)), key=importance, reverse=True))]
 
 
-def _require_plain_names(path: Path, coco: Any) -> None:
-    unsafe = [image["file_name"] for image in coco.imgs.values() if Path(image["file_name"]).name != image["file_name"]]
+def _require_plain_names(path: Path, annotated: KeypointFile) -> None:
+    names = [image["file_name"] for image in annotated.images.values()]
+    unsafe = [name for name in names if Path(name).name != name]
     if unsafe:
         raise DataError(f"{path} lists images outside their folder: {some_of(unsafe)}: do not use this file")
 

@@ -4,6 +4,7 @@ Legend: N images, A attributes.
 """
 
 import csv
+import io
 import os
 import re
 from collections import Counter
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from reid.config import Attribute, DataError, Manifest
+from reid.config import Attribute, DataError, Manifest, read_file
 from reid.data.readers.checks import check_counts, check_identities, leaves_folder, some_of
 from reid.data.readers.records import Records, number_unknown_cameras
 
@@ -42,7 +43,7 @@ def read_folder_csv(source: Path, manifest: Manifest, image_size: tuple[int, int
     Raises:
         DataError: a line is wrong, with its number, or the splits contradict each other.
     """
-    if not (source / LABELS).is_file():
+    if not os.path.lexists(source / LABELS):
         raise DataError(f"there is no {source / LABELS}: write a line with path, split and pid for each image")
     rows = list(_read_rows(source, manifest))
     splits = {split: _records([row for row in rows if row.split == split], manifest) for split in SPLITS}
@@ -55,7 +56,7 @@ def _read_rows(source: Path, manifest: Manifest) -> Iterator[_Row]:
     path = source / LABELS
     line_of: dict[Path, int] = {}
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with io.StringIO(read_file(path).decode("utf-8-sig"), newline="") as file:
             reader = csv.DictReader(file, strict=True)
             _check_header(path, reader.fieldnames or (), manifest)
             for cells in reader:
@@ -70,7 +71,7 @@ def _read_rows(source: Path, manifest: Manifest) -> Iterator[_Row]:
                     raise DataError(f"{place}: there is no {image}: correct the path or remove the line")
                 line_of[image] = reader.line_num
                 yield row
-    except (UnicodeDecodeError, csv.Error) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} is no CSV in UTF-8, save it as such: {error}") from error
 
 

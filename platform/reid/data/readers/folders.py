@@ -1,12 +1,11 @@
 """The layout that Market-1501 introduced: a folder for each split, identity and camera in the file names."""
 
-import re
 from pathlib import Path
 
 import numpy as np
 
 from reid.config import DataError, Manifest
-from reid.data.readers.checks import check_counts, check_identities, require_folders, some_of
+from reid.data.readers.checks import check_counts, check_identities, labels_in, names_in, require_folders, some_of
 from reid.data.readers.records import Records
 
 FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
@@ -32,18 +31,17 @@ def read_folders(source: Path, manifest: Manifest, within: str = "") -> dict[str
 
 
 def _read_folder(source: Path, folder: str, manifest: Manifest) -> Records:
-    assert manifest.file_name is not None
-    names = sorted(path.name for path in (source / folder).iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    names = [name for name in names_in(source / folder) if Path(name).suffix.lower() in IMAGE_SUFFIXES]
     if not names:
         raise DataError(f"{source / folder} holds no .jpg or .png: unpack {manifest.title} again")
-    matches = {name: re.match(manifest.file_name, name) for name in names}
-    unnamed = [name for name, match in matches.items() if match is None]
+    labels = {name: labels_in(name, manifest.file_name) for name in names}
+    unnamed = [name for name, found in labels.items() if found is None]
     if unnamed:
         raise DataError(
             f"{source / folder}: the names of {some_of(unnamed)} tell no identity and camera (expected "
             f"{manifest.file_name}): rename or remove them"
         )
-    found = np.array([(int(match["pid"]), int(match["camid"])) for match in matches.values() if match], np.int64)
+    found = np.array(list(labels.values()), np.int64)
     strange = (found[:, 1] < 1) | (found[:, 1] > (manifest.cameras or np.inf))
     if strange.any():
         files = some_of(np.array(names)[strange])

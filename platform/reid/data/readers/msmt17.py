@@ -1,6 +1,7 @@
 """MSMT17, versions 1 and 2: the list files say which images belong to which split."""
 
 import itertools
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from reid.config import DataError, Manifest
-from reid.data.readers.checks import check_counts, check_identities, leaves_folder, read_lines, require_folders, some_of
+from reid.data.readers.checks import (
+    check_counts,
+    check_identities,
+    labels_in,
+    leaves_folder,
+    read_lines,
+    require_folders,
+    some_of,
+)
 from reid.data.readers.records import Records
 
 LISTS = {"train": "list_train.txt", "val": "list_val.txt", "query": "list_query.txt", "gallery": "list_gallery.txt"}
@@ -26,7 +35,7 @@ def read_msmt17(source: Path, manifest: Manifest, image_size: tuple[int, int]) -
     Raises:
         DataError: lists, folders or images are missing or contradict each other, with the line.
     """
-    train, test = next((pair for pair in FOLDERS if all((source / folder).is_dir() for folder in pair)), FOLDERS[0])
+    train, test = next((pair for pair in FOLDERS if all(os.path.isdir(source / folder) for folder in pair)), FOLDERS[0])
     require_folders(source, (train, test), manifest.title)
     folders = {"train": train, "val": train, "query": test, "gallery": test}
     listed = {split: _read_list(source, name, folders[split], manifest) for split, name in LISTS.items()}
@@ -48,22 +57,20 @@ def read_msmt17(source: Path, manifest: Manifest, image_size: tuple[int, int]) -
 
 def _read_list(source: Path, name: str, folder: str, manifest: Manifest) -> Records:
     """Read lines such as `0000/0000_000_01_0303morning_0008_0.jpg 0`."""
-    assert manifest.file_name is not None
-    assert manifest.cameras is not None
     line_of: dict[str, int] = {}
     labels: list[tuple[int, int]] = []
     for number, line in read_lines(source / name):
-        match = re.fullmatch(r"(?P<path>(?:[^/ ]+/)*(?P<file>[^/ ]+)) +(?P<pid>\d+)", line)
+        match = re.fullmatch(r"(?P<path>(?:[^/ ]+/)*(?P<file>[^/ ]+)) +(?P<pid>[0-9]{1,9})", line)
         place = f"{source / name}, line {number}"
         if match is None or leaves_folder(match["path"]):
             raise DataError(f"{place}: '{line}' is no path within {folder}/ and an identity: download the list again")
-        labelled = re.match(manifest.file_name, match["file"])
-        if labelled is None or not 1 <= int(labelled["camid"]) <= manifest.cameras:
+        labelled = labels_in(match["file"], manifest.file_name)
+        if labelled is None or not 1 <= labelled[1] <= (manifest.cameras or np.inf):
             raise DataError(
                 f"{place}: the name {match['file']} tells no camera 1..{manifest.cameras} (expected "
                 f"{manifest.file_name}): download the list again"
             )
-        if int(labelled["pid"]) != int(match["pid"]):
+        if labelled[0] != int(match["pid"]):
             raise DataError(
                 f"{place}: {match['file']} is listed as identity {match['pid']}: download the list again, or rename "
                 "the image"
@@ -71,11 +78,11 @@ def _read_list(source: Path, name: str, folder: str, manifest: Manifest) -> Reco
         if match["path"] in line_of:
             raise DataError(f"{place}: {match['path']} is in line {line_of[match['path']]} already: keep one")
         line_of[match["path"]] = number
-        labels.append((int(match["pid"]), int(labelled["camid"])))
+        labels.append(labelled)
     paths = tuple(f"{folder}/{path}" for path in line_of)
     if not paths:
         raise DataError(f"{source / name} lists no images: download it again")
-    missing = [path for path in paths if not (source / path).is_file()]
+    missing = [path for path in paths if not os.path.isfile(source / path)]
     if missing:
         raise DataError(f"{source} lacks images that {name} lists: {some_of(missing)}: unpack {manifest.title} again")
     labels_N2 = np.array(labels, np.int64)

@@ -29,15 +29,15 @@ def with_keypoints(
     if manifest.keypoints is None:
         return dict(splits)
     path = source / manifest.keypoints
-    coco, order = load_annotations(path)
+    annotated = load_annotations(path)
     people: dict[str, tuple[Any, list[Any]]] = {}
-    for number, image in coco.imgs.items():
-        people.setdefault(image["file_name"], (image, []))[1].extend(coco.imgToAnns[number])
+    for number, image in annotated.images.items():
+        people.setdefault(image["file_name"], (image, []))[1].extend(annotated.people[number])
     if crowded := [name for name, (_, found) in people.items() if len(found) > 1]:
         raise DataError(f"{path}: images {some_of(crowded)} need one annotation each, of the person that they are of")
     if not any(name in people for records in splits.values() for name in records.paths):
         raise DataError(f"{path} has none of the images: name them by their path in {source}")
-    return {split: _annotated(records, people, order, image_size) for split, records in splits.items()}
+    return {split: _annotated(records, people, annotated.order, image_size) for split, records in splits.items()}
 
 
 def _annotated(

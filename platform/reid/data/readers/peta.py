@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reid.config import Attribute, DataError, Manifest
-from reid.data.readers.checks import check_counts, check_identities, read_lines, require_folders, some_of
+from reid.data.readers.checks import check_counts, check_identities, names_in, read_lines, require_folders, some_of
 from reid.data.readers.records import Records, number_unknown_cameras
 
 SUBSETS = ("3DPeS", "CAVIAR4REID", "CUHK", "GRID", "i-LID", "MIT", "PRID", "SARC3D", "TownCentre", "VIPeR")
@@ -62,9 +62,9 @@ def _read_subset(source: Path, subset: str) -> list[_Person]:
         token, *names = line.split()
         labels.setdefault(_key(token), set()).update(names)
     files: dict[str, list[str]] = {}
-    for path in folder.iterdir():
-        if path.suffix.lower() in IMAGE_SUFFIXES:
-            files.setdefault(_key(path.name), []).append(path.name)
+    for name in names_in(folder):
+        if Path(name).suffix.lower() in IMAGE_SUFFIXES:
+            files.setdefault(_key(name), []).append(name)
     unlabelled = [name for key in files.keys() - labels.keys() for name in files[key]]
     if unlabelled:
         raise DataError(f"{folder / 'Label.txt'} says nothing about {some_of(sorted(unlabelled))}: unpack PETA again")
