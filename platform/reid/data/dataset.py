@@ -6,6 +6,7 @@ Shards are memory-mapped when first used, in each process anew: all workers of a
 Legend: N images of a split, B images of a batch, H × W stored pixels, A attributes, M people, J = 18 joints.
 """
 
+import os
 from collections.abc import Callable, Collection, Mapping
 from functools import cached_property
 from io import BytesIO
@@ -18,8 +19,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from reid.config import Attribute, AttributeProtocol, DataError
-from reid.data.pixels import load_image, resized
+from reid.config import JOINTS, Attribute, AttributeProtocol, DataError
+from reid.data.pixels import IGNORE_STRIDE, UnreadableImageError, load_image, resized
 from reid.data.shards import map_shard, numeric, sha256_of
 from reid.data.store import StoredSplit, StoreManifest, read_manifest
 
@@ -90,8 +91,11 @@ class Split:
     @cached_property
     def _batches(self) -> list[pa.RecordBatch]:
         try:
-            return [map_shard(self._folder / shard.file) for shard in self._stored.shards]
-        except (OSError, pa.ArrowInvalid) as error:
+            batches = [map_shard(self._folder / shard.file) for shard in self._stored.shards]
+            for batch, shard in zip(batches, self._stored.shards, strict=True):
+                _require_columns(batch, shard.rows, self._manifest)
+            return batches
+        except (OSError, pa.ArrowException, ValueError) as error:
             raise DataError(
                 f"{self._folder}: a shard is damaged, delete the folder and prepare again: {error}"
             ) from error
@@ -136,8 +140,33 @@ class Split:
         decoded = np.empty((len(rows), self._manifest.height, self._manifest.width, 3), np.uint8)
         for image, shard, row in zip(decoded, shards.tolist(), rows.tolist(), strict=True):
             file = BytesIO(columns[shard][row].as_buffer())
-            image[:] = np.asarray(resized(load_image(file), (self._manifest.height, self._manifest.width)))
+            try:
+                image[:] = np.asarray(resized(load_image(file), (self._manifest.height, self._manifest.width)))
+            except UnreadableImageError as error:
+                raise DataError(f"{self._folder}: an image is damaged, delete the folder and prepare again") from error
         return torch.from_numpy(decoded)
+
+
+def _require_columns(batch: pa.RecordBatch, rows: int, manifest: StoreManifest) -> None:
+    """
+    Raises:
+        ValueError: a shard has not the rows and columns that its manifest says.
+    """
+    height, width, people = manifest.height, manifest.width, manifest.max_people
+    types = {"pid": pa.int64(), "camid": pa.int64(), "name": pa.string(), "image": pa.binary()}
+    if manifest.encoding == "raw":
+        types["image"] = pa.fixed_shape_tensor(pa.uint8(), (height, width, 3))
+    if manifest.attributes:
+        types["attributes"] = pa.list_(pa.int8(), len(manifest.attributes))
+    if people:
+        types["keypoints"] = pa.fixed_shape_tensor(pa.float32(), (people, len(JOINTS), 3))
+        types["ignore"] = pa.fixed_shape_tensor(pa.uint8(), (height // IGNORE_STRIDE, width // IGNORE_STRIDE))
+    if batch.num_rows != rows:
+        raise ValueError(f"it has {batch.num_rows} rows instead of {rows}")
+    found = {field.name: field.type for field in batch.schema}
+    for name, expected in types.items():
+        if found.get(name) != expected or batch.column(name).null_count:
+            raise ValueError(f"its column {name} holds {found.get(name)} instead of {expected}")
 
 
 class Dataset:
@@ -209,7 +238,7 @@ def open_dataset(
         for shard in stored.shards:
             file = folder / shard.file
             remedy = f"delete the folder {folder} and prepare again"
-            if not file.is_file():
+            if not os.path.isfile(file):
                 raise DataError(f"the shard {file} is missing: {remedy}")
             if file.stat().st_size != shard.bytes:
                 raise DataError(f"the shard {file} has {file.stat().st_size} bytes instead of {shard.bytes}: {remedy}")

@@ -17,16 +17,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from torch import Tensor
 
-from reid.config import DataError, Section
+from reid.config import DataError, Section, complaints, require_file
 from reid.data.shards import numeric
 from reid.storage import whole_file
 
 ORIGIN = b"reid"
 """Key of the schema's metadata."""
-COLUMNS = ("split", "name", "pid", "camid", "descriptor")
+LABELS = {"split": pa.string(), "name": pa.string(), "pid": pa.int64(), "camid": pa.int64()}
+"""Columns beside the descriptor."""
+MAX_DIM = 2**20
 BLOCK_ROWS = 4096
 
 
@@ -40,9 +42,9 @@ class Origin(Section):
     digest: str
     """Digest of the model: `reid.export.descriptor.Descriptor.digest`."""
     phase: str
-    height: int
+    height: int = Field(ge=16, le=1024)
     """Of the model's input in pixels."""
-    width: int
+    width: int = Field(ge=16, le=1024)
     settings: dict[str, Any]
     """All settings of the extraction, as `reid.config.load_config` takes them."""
 
@@ -112,17 +114,17 @@ class DescriptorTable:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
+            require_file(path)
             self._file = pq.ParquetFile(path)
-            self.origin = Origin.model_validate_json(self._file.schema_arrow.metadata[ORIGIN])
-            if tuple(self._file.schema_arrow.names) != COLUMNS:
-                raise TypeError(f"its columns are {', '.join(self._file.schema_arrow.names)}")
-            self.dim = int(self._file.schema_arrow.field("descriptor").type.list_size)
+            self.origin, self.dim = _checked(self._file.schema_arrow)
+            self._labels = self._file.read(columns=list(LABELS))
+            self._labels.validate(full=True)
+            if self._labels["name"].null_count:
+                raise ValueError("some images have no name")
         except FileNotFoundError:
             raise DataError(f"{path} does not exist: write it with --checkpoint and --images first") from None
-        except (OSError, pa.ArrowException, KeyError, TypeError, AttributeError, ValidationError) as error:
-            reason = str(error).splitlines()[0]
-            raise DataError(f"{path} is no table of descriptors ({reason}): write it anew") from error
-        self._labels = self._file.read(columns=list(COLUMNS[:-1]))
+        except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
+            raise self._damaged(error) from error
 
     def __len__(self) -> int:
         return int(self._labels.num_rows)
@@ -148,8 +150,15 @@ class DescriptorTable:
 
     def blocks(self) -> Iterator[Tensor]:
         """Descriptors (R, D) in the order of the rows."""
-        for batch in self._file.iter_batches(BLOCK_ROWS, columns=["descriptor"]):
-            yield torch.from_numpy(np.array(numeric(batch.column("descriptor"))))
+        rows = 0
+        try:
+            for batch in self._file.iter_batches(BLOCK_ROWS, columns=["descriptor"]):
+                rows += batch.num_rows
+                yield torch.from_numpy(self._finite(batch.column("descriptor")))
+        except (OSError, pa.ArrowException, ValueError) as error:
+            raise self._damaged(error) from error
+        if rows != len(self):
+            raise self._damaged(f"{rows} descriptors of {len(self)} images")
 
     def descriptor(self, index: int) -> Tensor:
         """One row's descriptor (D,)."""
@@ -159,6 +168,36 @@ class DescriptorTable:
             index -= len(block_RD)
         raise IndexError(f"{self.path} has no row {index}")
 
+    def _finite(self, column: pa.Array) -> NDArray[np.float32]:
+        column.validate(full=True)
+        if column.null_count or column.flatten().null_count:
+            raise ValueError("some images have no descriptor")
+        descriptors_RD = np.array(numeric(column))
+        if not np.isfinite(descriptors_RD).all():
+            raise ValueError("some descriptors are not finite")
+        return descriptors_RD
+
+    def _damaged(self, reason: object) -> DataError:
+        shown = complaints(reason) if isinstance(reason, ValidationError) else (str(reason).splitlines() or [""])[0]
+        return DataError(f"{self.path} is no table of descriptors ({shown}): write it anew")
+
+
+def _checked(schema: pa.Schema) -> tuple[Origin, int]:
+    """How the table was made, and the length of its descriptors.
+
+    Raises:
+        KeyError, TypeError, pydantic.ValidationError: it is no table of descriptors.
+    """
+    origin = Origin.model_validate_json((schema.metadata or {})[ORIGIN])
+    if schema.names != [*LABELS, "descriptor"] or any(schema.field(name).type != LABELS[name] for name in LABELS):
+        raise TypeError(f"its columns are {', '.join(f'{field.name} {field.type}' for field in schema)}")
+    descriptor = schema.field("descriptor").type
+    if not (pa.types.is_fixed_size_list(descriptor) and descriptor.value_type == pa.float32()):
+        raise TypeError(f"its descriptors are {descriptor}")
+    if not 1 <= descriptor.list_size <= MAX_DIM:
+        raise TypeError(f"its descriptors have {descriptor.list_size} numbers")
+    return origin, descriptor.list_size
+
 
 def list_images(root: Path) -> list[str]:
     """Names of all images (jpg, jpeg, png) under a folder, relative to it, sorted; hidden ones are left out.
@@ -166,7 +205,7 @@ def list_images(root: Path) -> list[str]:
     Raises:
         DataError: there is no such folder, it holds no image, or a name is no UTF-8.
     """
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise DataError(f"there is no folder {root}: set --images to a folder of images or a prepared store")
     names = []
     for folder, folders, files in os.walk(root):

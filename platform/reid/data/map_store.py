@@ -93,7 +93,7 @@ class MapStore:
     def _is_whole(self, number: int) -> bool:
         try:
             return bool(map_shard(self._file(number)).num_rows == min(CHUNK_ROWS, self.rows - number * CHUNK_ROWS))
-        except (OSError, pa.ArrowInvalid):
+        except (OSError, pa.ArrowException):
             return False
 
     def _fetch(self, number: int, storage: Storage) -> bool:

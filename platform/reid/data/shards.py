@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from reid.config import require_file
 from reid.storage import whole_file
 
 Columns = Mapping[str, NDArray[Any] | list[bytes] | list[str]]
@@ -36,12 +37,15 @@ def map_shard(path: Path) -> pa.RecordBatch:
     """The record batch of a shard, memory-mapped.
 
     Raises:
-        OSError, pyarrow.ArrowInvalid: the file is missing, cut short or no Arrow file.
+        OSError, pyarrow.ArrowException: the file is missing, cut short or no Arrow file, or points beyond itself.
     """
+    require_file(path)
     reader = pa.ipc.open_file(pa.memory_map(str(path)))
     if reader.num_record_batches != 1:
         raise pa.ArrowInvalid(f"{reader.num_record_batches} record batches instead of one")
-    return reader.get_batch(0)
+    batch = reader.get_batch(0)
+    batch.validate(full=True)
+    return batch
 
 
 def merge_shards(paths: list[Path], target: Path) -> None:

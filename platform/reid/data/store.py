@@ -7,8 +7,18 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
+from pydantic_core import from_json
 
-from reid.config import Attribute, AttributeProtocol, DataError, Section
+from reid.config import (
+    Attribute,
+    AttributeProtocol,
+    Count,
+    DataError,
+    Positive,
+    Section,
+    complaints,
+    read_file,
+)
 
 SCHEMA_VERSION = 2
 MANIFEST = "manifest.json"
@@ -20,16 +30,16 @@ class Shard(Section):
 
     file: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*\.arrow$")
     """Name within the store's own folder, so without any path."""
-    rows: int = Field(ge=1)
-    bytes: int = Field(ge=1)
+    rows: Positive
+    bytes: int = Field(ge=1, lt=2**63)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
 class StoredSplit(Section):
     """The shards of a split, in order."""
 
-    rows: int = Field(ge=1)
-    identities: int = Field(ge=0)
+    rows: Positive
+    identities: Count
     shards: tuple[Shard, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -52,10 +62,10 @@ class StoreManifest(Section):
     digest: str
     """Digest of the contents: equal for equal images and labels, wherever they came from."""
     encoding: Encoding
-    height: int = Field(ge=1)
+    height: int = Field(ge=8, le=1024)
     """Pixels of every stored image."""
-    width: int = Field(ge=1)
-    max_people: int = Field(ge=0)
+    width: int = Field(ge=8, le=1024)
+    max_people: int = Field(ge=0, le=1024)
     """People per image in the keypoints column; 0 = there are no keypoints."""
     attributes: tuple[Attribute, ...]
     attribute_protocol: AttributeProtocol = "labelled"
@@ -84,9 +94,9 @@ def parse_manifest(text: str | bytes, place: str) -> StoreManifest:
         DataError: it was written by a newer version, is malformed, or names files outside of its folder.
     """
     try:
-        fields = json.loads(text)
+        fields = from_json(text)
         version = fields["schema_version"]
-        if not isinstance(version, int):
+        if not isinstance(version, int) or isinstance(version, bool):
             raise TypeError(f"schema_version is {version!r}")
         if version > SCHEMA_VERSION:
             raise DataError(
@@ -98,8 +108,11 @@ def parse_manifest(text: str | bytes, place: str) -> StoreManifest:
         manifest = StoreManifest.model_validate(fields)
         if content_digest(manifest.model_dump(mode="json")) != manifest.digest:
             raise TypeError("its digest does not belong to its contents")
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValidationError) as error:
-        raise DataError(f"{place}/{MANIFEST} is damaged, delete the folder and prepare again: {error}") from error
+    except DataError:
+        raise
+    except (KeyError, TypeError, ValueError) as error:
+        reason = complaints(error) if isinstance(error, ValidationError) else error
+        raise DataError(f"{place}/{MANIFEST} is damaged, delete the folder and prepare again: {reason}") from error
     return manifest
 
 
@@ -109,9 +122,12 @@ def read_manifest(folder: Path) -> StoreManifest:
     Raises:
         DataError: as `parse_manifest`, or there is no store.
     """
-    path = folder / MANIFEST
-    if not path.is_file():
+    try:
+        text = read_file(folder / MANIFEST)
+    except (FileNotFoundError, NotADirectoryError):
         raise DataError(
             f"{folder} holds no prepared dataset (no {MANIFEST}): prepare it first, jobs/prepare_data.py does"
-        )
-    return parse_manifest(path.read_bytes(), str(folder))
+        ) from None
+    except OSError as error:
+        raise DataError(f"{folder}/{MANIFEST} cannot be read ({error}): delete the folder and prepare again") from error
+    return parse_manifest(text, str(folder))

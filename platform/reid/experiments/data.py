@@ -1,10 +1,11 @@
 """Makes the Arrow stores that a run trains on: renders the embedded benchmark if need be, prepares, verifies."""
 
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -39,10 +40,10 @@ class Source:
 
     manifest: Callable[[DataConfig], str]
     """Name of the dataset."""
-    folder: Callable[[DataConfig], str | None]
-    """Where the user has it; not used by `embedded`."""
-    missing: str
-    """What to say where there is none."""
+    setting: Literal["source", "pose_source"]
+    """Of `data`: the folder where the user has it; not used by `embedded`."""
+    remedy: str
+    """What to do where there is none."""
     rendered: str
     """Its folder in the embedded benchmark."""
     render: Callable[..., None]
@@ -51,16 +52,15 @@ class Source:
 SOURCES = {
     REID.name: Source(
         manifest=lambda data: data.name,
-        folder=lambda data: data.source,
-        missing="data.source: is missing; set it to the folder where {name} was unpacked",
+        setting="source",
+        remedy="set it to the folder where {name} was unpacked",
         rendered="market1501",
         render=render_market1501,
     ),
     POSE.name: Source(
         manifest=lambda data: POSE_DATASETS[data.pose_images],
-        folder=lambda data: data.pose_source,
-        missing="data.pose_source: is missing; set it to a COCO folder with annotations/ and train2017/ for the pose "
-        "phase",
+        setting="pose_source",
+        remedy="set it to a COCO folder with annotations/ and train2017/ for the pose phase",
         rendered="coco",
         render=render_coco,
     ),
@@ -98,6 +98,7 @@ def prepare_data(
     Raises:
         DataError: a source is missing or wrong.
     """
+    _require_sources([SOURCES[kind.name] for kind in kinds], config.data)
     map_tasks = _map_tasks(config, storage)
     sources = {kind.name: _source(SOURCES[kind.name], config.data, storage, map_tasks) for kind in kinds}
     return {
@@ -106,15 +107,31 @@ def prepare_data(
     }
 
 
+def _require_sources(sources: Sequence[Source], data: DataConfig) -> None:
+    """
+    Raises:
+        DataError: naming every source that is missing, or one that the embedded benchmark has not.
+    """
+    if data.name == EMBEDDED:
+        if data.source is not None or data.pose_source is not None:
+            raise DataError(
+                "data.source: the embedded benchmark has none; set data.name to your dataset, as in market1501"
+            )
+        return
+    problems = []
+    for source in sources:
+        folder = getattr(data, source.setting)
+        if folder is None or not os.path.isdir(folder):
+            what = "is missing" if folder is None else f"there is no folder {folder}"
+            problems.append(f"data.{source.setting}: {what}; {source.remedy.format(name=data.name)}")
+    if problems:
+        raise DataError("\n".join(problems))
+
+
 def _source(source: Source, data: DataConfig, storage: Storage, map_tasks: MapTasks) -> Path:
     """Folder of a dataset in its original format; rendered where `data.name` is `embedded`."""
     if data.name != EMBEDDED:
-        folder = source.folder(data)
-        if folder is None:
-            raise DataError(source.missing.format(name=data.name))
-        return Path(folder)
-    if data.source is not None or data.pose_source is not None:
-        raise DataError("data.source: the embedded benchmark has none; set data.name to your dataset, as in market1501")
+        return Path(getattr(data, source.setting))
     place = storage.scratch / "sources" / f"embedded-{data.size}-{data.seed}" / source.rendered
     if not place.exists():
         print(f"rendering {place}", flush=True)

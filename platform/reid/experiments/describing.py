@@ -23,6 +23,7 @@ from reid.data import (
     image_place,
     load_image,
     normalise,
+    open_dataset,
     open_store,
     resized,
     rows_of,
@@ -60,6 +61,9 @@ def shares_of(images: str, storage: str, names: Sequence[str] | None) -> list[Sh
         images: a store, or the folder that `names` are in.
         storage: root of the run's storage.
         names: of the images; none = `images` is a store, and all of its splits are meant.
+
+    Raises:
+        DataError: the store is damaged; it is read and verified here, once for all workers.
     """
     if names is not None:
         return [
@@ -69,7 +73,7 @@ def shares_of(images: str, storage: str, names: Sequence[str] | None) -> list[Sh
         ]
     return [
         Share(split=name, start=start, stop=min(start + SHARE_ROWS, len(split)))
-        for name, split in open_store(images, storage).splits.items()
+        for name, split in open_dataset(open_store(images, storage).path).splits.items()
         for start in range(0, len(split), SHARE_ROWS)
     ]
 

@@ -1,6 +1,7 @@
 """Describes any images over the cluster."""
 
 import functools
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,7 +100,7 @@ def table_in(output: str) -> Path:
 
 
 def _is_store(images: Place) -> bool:
-    return not images.is_local or (Path(images) / MANIFEST).is_file()
+    return not images.is_local or os.path.lexists(Path(images) / MANIFEST)
 
 
 def _require_writable(table: Path) -> None:

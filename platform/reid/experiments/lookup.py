@@ -1,5 +1,6 @@
 """Finds the nearest of a table's images to one image, and draws them."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,7 +104,7 @@ class _Pictures:
         return split.gather([place])[0].numpy()
 
     def of_file(self, file: str, complaint: str) -> NDArray[np.uint8]:
-        if not Path(file).is_file():
+        if not os.path.isfile(file):
             raise DataError(f"the image {file} is {complaint}")
         try:
             return np.asarray(resized(load_image(Path(file)), self._size))

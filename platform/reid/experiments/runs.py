@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+from pydantic import TypeAdapter, ValidationError
 
-from reid.config import RunConfig, load_extensions
+from reid.config import DataError, RunConfig, complaints, load_extensions
 from reid.stages import stage_of
 from reid.storage import Place, Storage
 
@@ -19,6 +20,7 @@ PHASES = "phases.json"
 RESULT = "result.json"
 IDENTITY = "identity.txt"
 """A random token, drawn when the run begins."""
+_FINISHED = TypeAdapter(dict[str, str])
 
 NOT_ANOTHER_RUN = {"storage", "scaling", "tracking"}
 """Settings of where a run lies, how it is spread over the cluster and where it is recorded."""
@@ -54,8 +56,17 @@ class Run:
         return f"{self.key}-{token}"
 
     def checkpoints(self) -> dict[str, Place]:
-        """Last checkpoints of the finished trainings by name."""
-        finished: dict[str, str] = json.loads((self.folder / PHASES).read_text() or "{}")
+        """Last checkpoints of the finished trainings by name.
+
+        Raises:
+            DataError: the file that says so is damaged.
+        """
+        file = self.folder / PHASES
+        try:
+            finished = _FINISHED.validate_json(file.read() if file.exists() else "{}", strict=True)
+        except (OSError, ValueError) as error:
+            reason = complaints(error) if isinstance(error, ValidationError) else error
+            raise DataError(f"{file} is damaged ({reason}): delete the folder {self.folder} to begin anew") from error
         return {name: Place(place) for name, place in finished.items()}
 
     def finish_phase(self, name: str, checkpoint: str) -> None:

@@ -1,18 +1,28 @@
 """The database of an Optuna study: opened or created, and what it notes of its sweep."""
 
+import os
 import sqlite3
 import warnings
 from collections.abc import Sequence
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import optuna
 from optuna.distributions import CategoricalDistribution
-from optuna.exceptions import ExperimentalWarning, OptunaError
+from optuna.exceptions import ExperimentalWarning
+from pydantic import BaseModel, Json, TypeAdapter
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
 
-from reid.config import LAYOUTS, ConfigError, Objective, RunConfig, with_settings, without_passwords
+from reid.config import (
+    LAYOUTS,
+    ConfigError,
+    Count,
+    Objective,
+    RunConfig,
+    require_file,
+    with_settings,
+    without_passwords,
+)
 
 DIRECTIONS: dict[Objective, Literal["maximize", "minimize"]] = {
     "mAP": "maximize",
@@ -20,6 +30,16 @@ DIRECTIONS: dict[Objective, Literal["maximize", "minimize"]] = {
     "images_per_second": "maximize",
 }
 LAYOUTS_ATTRIBUTE = "layouts"
+_LAYOUTS = TypeAdapter(list[str])
+SQLITE_HEAD = b"SQLite format 3\0"
+
+
+class _Notes(BaseModel):
+    """What `reid.search.study` notes of a trial, beside anything of the user's own."""
+
+    settings: Json[dict[str, Any]] | None = None
+    epochs: Count | None = None
+    failure: str | None = None
 
 
 def open_study(address: str, name: str, objectives: Sequence[Objective]) -> optuna.Study:
@@ -34,7 +54,9 @@ def open_study(address: str, name: str, objectives: Sequence[Objective]) -> optu
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         url = make_url(address)
-        options = {"creator": partial(_connect_sqlite, url.database)} if url.get_backend_name() == "sqlite" else {}
+        options: dict[str, Any] = {}
+        if url.get_backend_name() == "sqlite":
+            options = {"creator": partial(_connect_sqlite, _sqlite_file(url.database))}
         study = optuna.create_study(
             storage=optuna.storages.RDBStorage(address, engine_kwargs=options),
             study_name=name,
@@ -44,7 +66,8 @@ def open_study(address: str, name: str, objectives: Sequence[Objective]) -> optu
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             study.set_metric_names(list(objectives))
-    except (SQLAlchemyError, OptunaError, ImportError, OSError, ValueError) as error:
+        _require_notes(study)
+    except Exception as error:  # Optuna asserts, and raises whatever rows of another version lead it to
         reason = without_passwords((str(error).splitlines() or [repr(error)])[0])
         raise ConfigError(
             f"search.study: {without_passwords(address)} cannot be opened and written ({reason}); give the SQLAlchemy "
@@ -67,10 +90,32 @@ def with_layouts_of(study: optuna.Study, config: RunConfig) -> RunConfig:
     return with_settings(config, {"search.layouts": list(noted)})
 
 
-def _connect_sqlite(file: str | None) -> sqlite3.Connection:
-    """A connection whose commits do not wait for the disk: what is committed survives any process, if not the node."""
+def _require_notes(study: optuna.Study) -> None:
+    """Raise whatever comes of it unless all that the study says can be read."""
+    for trial in study.get_trials():
+        _Notes.model_validate(trial.user_attrs)
+    _LAYOUTS.validate_python(study.user_attrs.get(LAYOUTS_ATTRIBUTE, []))
+
+
+def _sqlite_file(file: str | None) -> str:
+    """The database's file, which may be yet to be made.
+
+    Raises:
+        OSError: there is something else in the place of the database, which SQLite would wait for or write over.
+    """
     if not file or file == ":memory:":
         raise OSError("it would be gone with this process")
+    if os.path.lexists(file):
+        require_file(file)
+        with open(file, "rb") as stream:
+            head = stream.read(len(SQLITE_HEAD))
+        if head and head != SQLITE_HEAD:
+            raise OSError("the file is no SQLite database")
+    return file
+
+
+def _connect_sqlite(file: str) -> sqlite3.Connection:
+    """A connection whose commits do not wait for the disk: what is committed survives any process, if not the node."""
     connection = sqlite3.connect(file, timeout=60, check_same_thread=False)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
+import pyarrow as pa
 import pyarrow.fs
 
 from reid.storage.writing import write_whole
@@ -39,7 +40,17 @@ class Place(str):
         return Place(f"{address.rstrip('/')}/{name}{mark}{options}")
 
     def resolve(self) -> tuple[pyarrow.fs.FileSystem, str]:
-        """The file system, and the path in it."""
+        """The file system, and the path in it.
+
+        Raises:
+            OSError: there is none of that address, or it is out of reach.
+        """
+        try:
+            return self._resolve()
+        except pa.ArrowException as error:
+            raise OSError(str(error)) from error
+
+    def _resolve(self) -> tuple[pyarrow.fs.FileSystem, str]:
         if self.is_local:
             return pyarrow.fs.LocalFileSystem(), str(Path(self).absolute())
         filesystem, path = pyarrow.fs.FileSystem.from_uri(str(self))
@@ -60,8 +71,14 @@ class Place(str):
 
         Raises:
             FileNotFoundError: there is none.
+            OSError: it is no file, or cannot be read.
         """
         filesystem, path = self.resolve()
+        match filesystem.get_file_info(path).type:
+            case pyarrow.fs.FileType.NotFound:
+                raise FileNotFoundError(f"there is no {self}")
+            case kind if kind is not pyarrow.fs.FileType.File:
+                raise OSError(f"{self} is a folder, pipe or device, and no file")
         with filesystem.open_input_stream(path) as stream:
             return bytes(stream.read())
 

@@ -15,9 +15,11 @@ from typing import Any
 
 import safetensors.torch
 import torch
+from pydantic import ValidationError
+from pydantic_core import from_json
 from torch import Tensor, nn
 
-from reid.config import Attribute, ConfigError, RunConfig, validate_config
+from reid.config import Attribute, ConfigError, Count, RunConfig, Section, complaints, validate_config
 from reid.storage import Place
 from reid.training.average import WeightAverage
 from reid.training.stage import Labels
@@ -84,14 +86,30 @@ class PhaseState:
     def from_json(cls, tree: Mapping[str, Any]) -> "PhaseState":
         if tree["format"] != FORMAT:
             raise CheckpointError(f"checkpoint format {tree['format']} is not {FORMAT}: use the release that wrote it")
+        fields = _PhaseFile.model_validate(tree)
+        config = validate_config(fields.config)
+        if fields.phase not in config.phases:
+            raise ConfigError(f"there is no phase {fields.phase}")
         return cls(
-            phase=tree["phase"],
-            config=validate_config(tree["config"]),
-            num_identities=tree["num_identities"],
-            attributes={name: Attribute.model_validate(attribute) for name, attribute in tree["attributes"].items()},
-            history=tuple(EpochRecord(**record) for record in tree["history"]),
-            run=tree.get("run"),
+            phase=fields.phase,
+            config=config,
+            num_identities=fields.num_identities,
+            attributes=fields.attributes,
+            history=fields.history,
+            run=fields.run,
         )
+
+
+class _PhaseFile(Section):
+    """What `phase.json` says."""
+
+    format: int
+    phase: str
+    config: dict[str, Any]
+    num_identities: Count
+    attributes: dict[str, Attribute]
+    history: tuple[EpochRecord, ...]
+    run: str | None = None
 
 
 def save_checkpoint(
@@ -152,14 +170,17 @@ def load_state(location: str) -> PhaseState:
     """
     raw = _read(location, STATE)
     try:
-        return PhaseState.from_json(json.loads(raw))
+        return PhaseState.from_json(from_json(raw))
+    except CheckpointError as error:
+        raise CheckpointError(f"{location}: {error}") from error
     except ConfigError as error:
         raise CheckpointError(
             f"{location} was written with other settings than this version has, or needs an extension: name it by "
             f"--set extensions=[FILE.py] ({error})"
         ) from error
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"{location}/phase.json is damaged ({error!r}): use another checkpoint") from error
+    except (KeyError, TypeError, ValueError) as error:
+        reason = complaints(error) if isinstance(error, ValidationError) else repr(error)
+        raise CheckpointError(f"{location}/{STATE} is damaged ({reason}): use another checkpoint") from error
 
 
 def restore(
@@ -168,18 +189,20 @@ def restore(
     """Put model, optimiser and, where one is taken, the average of the weights back to where a checkpoint left them.
 
     Raises:
-        CheckpointError: a tensor is missing, left over or of another shape.
+        CheckpointError: a tensor is missing, left over or of another shape; model and optimiser are then as before.
     """
     state, weights = load_state(location), load_weights(location)
     require_same(location, weights, model.state_dict())
     tensors = _tensors(location, "optimizer.safetensors")
     trained = {key: tensors.pop(key) for key in list(tensors) if key.startswith(f"{TRAINED}/")}
+    parameters = dict(model.named_parameters())
+    _require_moments(location, tensors, parameters)
     if average is not None:
+        require_same(f"{location}/optimizer.safetensors", _without_prefix(trained), model.state_dict())
         average.model.load_state_dict(weights)
         average.resume()
-        weights = {key.removeprefix(f"{TRAINED}/"): tensor for key, tensor in trained.items()}
+        weights = _without_prefix(trained)
     model.load_state_dict(weights)
-    parameters = dict(model.named_parameters())
     for key, value in tensors.items():
         moment, _, name = key.partition("/")
         parameter = parameters[name]
@@ -187,6 +210,20 @@ def restore(
         moved = value.to(parameter.device)
         optimizer.state[parameter][moment] = moved if is_step else torch.empty_like(parameter).copy_(moved)
     return state
+
+
+def _without_prefix(trained: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {key.removeprefix(f"{TRAINED}/"): tensor for key, tensor in trained.items()}
+
+
+def _require_moments(location: str, tensors: Mapping[str, Tensor], parameters: Mapping[str, Tensor]) -> None:
+    for key, value in tensors.items():
+        name = key.partition("/")[2]
+        if name not in parameters or (value.ndim and value.shape != parameters[name].shape):
+            raise CheckpointError(
+                f"{location}/optimizer.safetensors is of another architecture: {key} {tuple(value.shape)} is no moment "
+                "of a weight of this model; use the configuration that wrote it"
+            )
 
 
 def _optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -220,7 +257,7 @@ def require_same(location: str, given: Mapping[str, Tensor], expected: Mapping[s
 def _tensors(location: str, name: str) -> dict[str, Tensor]:
     try:
         return safetensors.torch.load(_read(location, name))
-    except safetensors.SafetensorError as error:
+    except (safetensors.SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{location}/{name} is damaged ({error}): use another checkpoint") from error
 
 
@@ -229,3 +266,5 @@ def _read(location: str, name: str) -> bytes:
         return (Place(location) / name).read()
     except FileNotFoundError:
         raise CheckpointError(f"{location} is no checkpoint: it has no {name}") from None
+    except OSError as error:
+        raise CheckpointError(f"{location}/{name} cannot be read ({error}): use another checkpoint") from error
