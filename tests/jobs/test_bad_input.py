@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +108,7 @@ def test_the_command_line_says_all_settings_that_are_wrong_and_no_more(tmp_path:
     ("overrides", "message"),
     [
         (["data.name=market1501"], "data.source: is missing; set it to the folder where market1501 was unpacked"),
-        (["data.name=market1501", "data.source=/nowhere"], "there is no folder /nowhere: set data.source to"),
+        (["data.name=market1501", "data.source=/nowhere"], "data.source: there is no folder /nowhere; set it to"),
         (["data.name=market", "data.source=."], "invalid dataset 'market', expected one of "),
         (["data.source=/nowhere"], "data.source: the embedded benchmark has none; set data.name"),
         (["phases.baseline.batch_size=73"], "72 images do not fill a batch of 73: lower batch_size"),
@@ -120,6 +120,18 @@ def test_settings_that_do_not_fit_the_data_or_the_machine(
 ) -> None:
     assert message in refused(full_pipeline.main, arguments(*overrides))
     assert not [path for path in left(storage) if path.endswith("safetensors")]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "what"), [((), "is missing"), (("data.source=/no", "data.pose_source=/no"), "there is no folder /no")]
+)
+def test_all_sources_that_are_missing_are_named_at_once(storage: Path, overrides: Sequence[str], what: str) -> None:
+    pose = "phases.pose={stage: pose, epochs: 1, learning_rate: 0.1, halve_every: 1}"
+    settings = [setting for setting in TINY if not setting.startswith("phases.pose")]
+    settings += ["data.name=market1501", pose, *overrides]
+    message = refused(full_pipeline.main, ["--preset", "smoke", *(part for s in settings for part in ("--set", s))])
+    assert f"data.source: {what}; set it to the folder where market1501 was unpacked" in message
+    assert f"data.pose_source: {what}; set it to a COCO folder with annotations/ and train2017/" in message
 
 
 def test_a_folder_without_one_split(rendered: Path, storage: Path, tmp_path: Path) -> None:
