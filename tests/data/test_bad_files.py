@@ -138,7 +138,7 @@ def test_a_manifest_that_cannot_be_meant(tmp_path: Path, text: str, said: str) -
 
 
 def test_a_manifest_without_the_expression_that_its_reader_needs(market_once: Path) -> None:
-    with pytest.raises(DataError, match="file_name is missing in the manifest"):
+    with pytest.raises(DataError, match="the manifest folder lacks file_name, which folder_csv needs"):
         READERS["market1501"](market_once, load_manifest("folder"), SIZE)
 
 
@@ -156,6 +156,7 @@ def test_a_manifest_without_the_expression_that_its_reader_needs(market_once: Pa
         (f"phases: {{final: {{epochs: 1{'0' * 30}}}}}", "phases.final.epochs: must be less than 2147483648"),
         (f"tracking: {{experiment: {'x' * 600}}}", "tracking.experiment: must match pattern"),
         ("extensions: ['']", "extensions:  cannot be imported"),
+        ("name: " + "${seed}" * 33, "more than 32 interpolations"),
     ],
 )
 def test_a_configuration_that_cannot_be_meant(tmp_path: Path, text: str, said: str) -> None:
@@ -274,7 +275,7 @@ def test_a_state_that_cannot_be_meant(tmp_path: Path, changes: dict[str, Any], s
 
 def test_a_file_of_one_byte_is_no_study_and_stays(tmp_path: Path) -> None:
     (tmp_path / "study.db").write_bytes(b"x")
-    with pytest.raises(ConfigError, match=r"search\.study: .*study\.db cannot be opened .*is no SQLite database"):
+    with pytest.raises(ConfigError, match=r"search\.study: .*study\.db cannot be opened .*the file is not a database"):
         open_study(f"sqlite:///{tmp_path}/study.db", "a", ["mAP"])
     assert (tmp_path / "study.db").read_bytes() == b"x"
 

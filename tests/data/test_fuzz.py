@@ -431,7 +431,7 @@ def test_damage_is_an_error_that_names_the_place_or_does_no_harm(
     form.read(Path(shutil.copytree(samples[name], tmp_path / "whole")))
 
     @settings(
-        max_examples=int(EXAMPLES or 30),
+        max_examples=int(EXAMPLES or 60),
         derandomize=EXAMPLES is None,
         database=None,
         deadline=None,

@@ -150,7 +150,7 @@ def test_what_a_user_can_get_wrong(
             "cannot be written"
         ),
         ("--descriptors", table, "--query", "nobody.jpg"): "nobody.jpg is neither a name in",
-        ("--descriptors", table, "--query", tmp_path / "file"): "file is no image: choose another image",
+        ("--descriptors", table, "--query", tmp_path / "file"): "file is no image (JPEG or PNG): choose another image",
         ("--descriptors", tmp_path / "file", "--query", "a.jpg"): "is no table of descriptors",
         ("--descriptors", table, "--query", "a.jpg", "--sheet", tmp_path / "file" / "s.png"): "choose another --sheet",
     }.items():

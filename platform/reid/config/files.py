@@ -13,6 +13,8 @@ MAX_DEPTH = 64
 MAX_NODES = 100_000
 """Of YAML once its aliases are written out."""
 MAX_DIGITS = 300
+MAX_INTERPOLATIONS = 32
+"""Each may hold others, so that they multiply."""
 
 
 def require_file(path: str | Path) -> None:
@@ -61,6 +63,8 @@ def require_plain_yaml(text: str) -> None:
     Raises:
         ValueError: it is no YAML, nests too deeply, is vast once its aliases are written out, or holds vast numbers.
     """
+    if text.count("${") > MAX_INTERPOLATIONS:
+        raise ValueError(f"it has more than {MAX_INTERPOLATIONS} interpolations, ${{…}}")
     sizes: dict[str, int] = {}
     under_way: list[tuple[str | None, int]] = [(None, 0)]
     try:

@@ -46,7 +46,7 @@ class TrackingConfig(Section):
 
     uri: str | None = None
     """Tracking server; none = `$MLFLOW_TRACKING_URI`, else the database `<storage>/mlflow.db`."""
-    experiment: str = Field("reid", pattern=r"^[^\x00-\x1f]{1,60}$")
+    experiment: str = Field("reid", pattern=r"^[^\x00-\x1f]{1,256}$")
 
     @field_serializer("uri", when_used="json-unless-none")
     def _masked(self, uri: str) -> str:

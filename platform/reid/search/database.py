@@ -110,7 +110,7 @@ def _sqlite_file(file: str | None) -> str:
         with open(file, "rb") as stream:
             head = stream.read(len(SQLITE_HEAD))
         if head and head != SQLITE_HEAD:
-            raise OSError("the file is no SQLite database")
+            raise OSError("the file is not a database")
     return file
 
 

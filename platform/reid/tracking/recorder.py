@@ -59,7 +59,7 @@ class Recorder:
         self.experiment = experiment
         self._artifacts = artifacts
         addressee = json.dumps([self.uri, experiment, storage])
-        name = experiment.replace("/", "_")
+        name = experiment.replace("/", "_")[:60]
         self._outbox = Outbox(outbox / f"{name}-{hashlib.sha256(addressee.encode()).hexdigest()[:12]}")
         self._store: RunStore | None = None
         self._away_at = 0.0

@@ -44,15 +44,18 @@ def names_in(folder: Path) -> list[str]:
         raise DataError(f"{folder} cannot be read ({error}): unpack the dataset again, as your own") from error
 
 
-def labels_in(name: str, pattern: str | None) -> tuple[int, int] | None:
+def labels_in(name: str, manifest: Manifest) -> tuple[int, int] | None:
     """(identity, camera) as a manifest's expression finds them in a file's name; None where it does not.
 
     Raises:
         DataError: the manifest has none.
     """
-    if pattern is None:
-        raise DataError("file_name is missing in the manifest: give it an expression with groups pid and camid")
-    match = re.match(pattern, name)
+    if manifest.file_name is None:
+        raise DataError(
+            f"the manifest {manifest.name} lacks file_name, which {manifest.reader} needs: give it an expression with "
+            "groups pid and camid"
+        )
+    match = re.match(manifest.file_name, name)
     texts = [match[group] or "" for group in ("pid", "camid")] if match else []
     numbers = [int(text) for text in texts if re.fullmatch(r"-?[0-9]{1,9}", text)]
     return (numbers[0], numbers[1]) if len(numbers) == 2 else None

@@ -34,7 +34,7 @@ def _read_folder(source: Path, folder: str, manifest: Manifest) -> Records:
     names = [name for name in names_in(source / folder) if Path(name).suffix.lower() in IMAGE_SUFFIXES]
     if not names:
         raise DataError(f"{source / folder} holds no .jpg or .png: unpack {manifest.title} again")
-    labels = {name: labels_in(name, manifest.file_name) for name in names}
+    labels = {name: labels_in(name, manifest) for name in names}
     unnamed = [name for name, found in labels.items() if found is None]
     if unnamed:
         raise DataError(

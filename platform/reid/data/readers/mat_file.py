@@ -81,8 +81,10 @@ def _matrix(data: memoryview, order: str, depth: int) -> tuple[str, Any]:
     if not depth:
         raise ValueError(f"it is nested more than {MAX_DEPTH} deep")
     (_, flags), (_, dims), (_, name), *parts = _elements(data, order)
-    kind = int(np.frombuffer(flags, f"{order}u4")[0]) & 0xFF
+    kind = _first(flags, f"{order}u4") & 0xFF
     shape = np.frombuffer(dims, f"{order}i4").tolist()
+    if len(shape) < 2 or min(shape) < 0:
+        raise ValueError(f"it holds an array of shape {shape}")
     if kind == TEXT:
         return bytes(name).decode(), _text(parts, shape, order)
     if kind in NUMERIC:
@@ -91,14 +93,22 @@ def _matrix(data: memoryview, order: str, depth: int) -> tuple[str, Any]:
         return bytes(name).decode(), _struct(parts, shape, order, depth)
     if kind == CELL:
         values = np.empty(len(parts), object)
-        values[:] = [_matrix(part, order, depth - 1)[1] for _, part in parts]
+        for place, (_, part) in enumerate(parts):
+            values[place] = _matrix(part, order, depth - 1)[1]
         return bytes(name).decode(), _shaped(values, shape)
     raise ValueError(f"it holds an array of class {kind}, which is neither struct, cell, text nor numbers")
 
 
+def _first(data: memoryview, kind: str) -> int:
+    numbers = np.frombuffer(data, kind)
+    if not numbers.size:
+        raise ValueError("an element is empty")
+    return int(numbers[0])
+
+
 def _struct(parts: list[tuple[int, memoryview]], shape: list[int], order: str, depth: int) -> dict[str, Any]:
     (_, length), (_, names), *values = parts
-    size = int(np.frombuffer(length, f"{order}i4")[0])
+    size = _first(length, f"{order}i4")
     fields = [bytes(names[start : start + size]).partition(b"\0")[0].decode() for start in range(0, len(names), size)]
     if math.prod(shape) != 1 or len(values) != len(fields):
         raise ValueError("a struct has more or fewer values than fields")

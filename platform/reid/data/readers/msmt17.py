@@ -64,7 +64,7 @@ def _read_list(source: Path, name: str, folder: str, manifest: Manifest) -> Reco
         place = f"{source / name}, line {number}"
         if match is None or leaves_folder(match["path"]):
             raise DataError(f"{place}: '{line}' is no path within {folder}/ and an identity: download the list again")
-        labelled = labels_in(match["file"], manifest.file_name)
+        labelled = labels_in(match["file"], manifest)
         if labelled is None or not 1 <= labelled[1] <= (manifest.cameras or np.inf):
             raise DataError(
                 f"{place}: the name {match['file']} tells no camera 1..{manifest.cameras} (expected "
