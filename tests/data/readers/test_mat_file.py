@@ -17,6 +17,10 @@ def require_equal(ours: Any, theirs: Any) -> None:
         assert list(ours) == list(theirs)
         for name in theirs:
             require_equal(ours[name], theirs[name])
+    elif isinstance(theirs, np.ndarray) and theirs.dtype == object:
+        assert ours.shape == theirs.shape
+        for mine, other in zip(ours.ravel(), theirs.ravel(), strict=True):
+            require_equal(mine, other)
     else:
         assert np.array_equal(np.atleast_1d(ours), np.atleast_1d(theirs))
 
@@ -31,6 +35,8 @@ def test_what_annotations_hold_is_read(tmp_path: Path, compressed: bool) -> None
     cell = np.empty((1, 3), object)
     cell[0] = ["0001", "0002", "é"]
     struct = {"hat": np.array([[1, 2, 1]], np.uint8), "index": cell, "one": 3, "deep": {"x": np.eye(3)}}
+    same = np.empty((1, 2), object)
+    same[0, 0], same[0, 1] = np.arange(3), np.arange(3)
     numbers = {
         f"of_{kind}": np.arange(6).reshape(2, 3).astype(kind)
         for kind in ("i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8")
@@ -39,6 +45,7 @@ def test_what_annotations_hold_is_read(tmp_path: Path, compressed: bool) -> None
         "annotation": {"train": struct, "test": struct},
         "rows": np.array(["ab", "cd"]),
         "text": "all",
+        "cells": same,
         **numbers,
     }
     scipy.io.savemat(tmp_path / "a.mat", written, do_compression=compressed)

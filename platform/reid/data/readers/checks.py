@@ -11,11 +11,12 @@ from reid.config import DataError, Manifest, read_file
 from reid.data.readers.records import Records
 
 SHOWN = 10
+LONGEST = 300
 
 
 def some_of(items: Iterable[object]) -> str:
     """The first few of many, and how many there are."""
-    listed = [str(item) for item in items]
+    listed = [text if len(text) <= LONGEST else f"{text[:LONGEST]}…" for text in map(str, items)]
     rest = len(listed) - SHOWN
     return ", ".join(listed[:SHOWN]) + (f" and {rest} more ({len(listed)} in all)" if rest > 0 else "")
 
