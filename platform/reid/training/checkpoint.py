@@ -85,11 +85,13 @@ class PhaseState:
     @classmethod
     def from_json(cls, tree: Mapping[str, Any]) -> "PhaseState":
         if tree["format"] != FORMAT:
-            raise CheckpointError(f"checkpoint format {tree['format']} is not {FORMAT}: use the release that wrote it")
+            raise CheckpointError(
+                f"checkpoint format {str(tree['format'])[:40]} is not {FORMAT}: use the release that wrote it"
+            )
         fields = _PhaseFile.model_validate(tree)
         config = validate_config(fields.config)
         if fields.phase not in config.phases:
-            raise ConfigError(f"there is no phase {fields.phase}")
+            raise ConfigError(f"there is no phase {fields.phase[:64]}")
         return cls(
             phase=fields.phase,
             config=config,
