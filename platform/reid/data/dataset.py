@@ -158,8 +158,9 @@ def _require_columns(batch: pa.RecordBatch, rows: int, manifest: StoreManifest) 
         types["image"] = pa.fixed_shape_tensor(pa.uint8(), (height, width, 3))
     if manifest.attributes:
         types["attributes"] = pa.list_(pa.int8(), len(manifest.attributes))
-    if people:
-        types["keypoints"] = pa.fixed_shape_tensor(pa.float32(), (people, len(JOINTS), 3))
+    if people:  # of the split that has most
+        own = min(people, _people(batch))
+        types["keypoints"] = pa.fixed_shape_tensor(pa.float32(), (own, len(JOINTS), 3))
         types["ignore"] = pa.fixed_shape_tensor(pa.uint8(), (height // IGNORE_STRIDE, width // IGNORE_STRIDE))
     if batch.num_rows != rows:
         raise ValueError(f"it has {batch.num_rows} rows instead of {rows}")
@@ -167,6 +168,13 @@ def _require_columns(batch: pa.RecordBatch, rows: int, manifest: StoreManifest) 
     for name, expected in types.items():
         if found.get(name) != expected or batch.column(name).null_count:
             raise ValueError(f"its column {name} holds {found.get(name)} instead of {expected}")
+
+
+def _people(batch: pa.RecordBatch) -> int:
+    """People an image that the shard has joints of; 1 where it has no such column."""
+    index = batch.schema.get_field_index("keypoints")
+    kind = batch.schema.field(index).type if index >= 0 else None
+    return int(kind.shape[0]) if isinstance(kind, pa.FixedShapeTensorType) and kind.shape else 1
 
 
 class Dataset:
