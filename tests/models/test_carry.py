@@ -3,6 +3,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from reid.config import Layout
 from reid.models import FGSAM, carry_over
 
 Build = Callable[..., FGSAM]
@@ -47,6 +48,19 @@ def test_another_number_of_classes_renews_that_classifier_alone(build: Build) ->
     earlier[f"{classifier}.bias"] = torch.zeros(9)
     report = carry_over(model, [earlier])
     assert report.new == report.dropped == (f"{classifier}.bias", f"{classifier}.weight")
+
+
+def test_a_branch_of_another_length_is_new_as_a_whole(build: Build) -> None:
+    """Layouts of a sweep start from one intermediate model."""
+    intermediate = build("intermediate", seed=2).state_dict()
+    usual = build("final", seed=1)
+    config = usual.config.model_copy(update={"layout": Layout(plenary_dim=5)})
+    model = FGSAM(config, stage="final", num_identities=5, attributes=usual.attributes)
+    report = carry_over(model, [intermediate])
+    branch = "alignment.branches.plenary."
+    assert {name for name in report.new if name.startswith(branch)} == set(report.new)
+    assert set(report.dropped) == {name for name in intermediate if name.startswith(branch)}
+    assert "alignment.fusions.plenary.mix.weight" in report.carried
 
 
 def test_another_architecture_is_refused(build: Build) -> None:

@@ -1,11 +1,13 @@
 """Weights from one training phase to the next, by name."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 _CLASSIFIERS = (".identity.", ".attributes.")
+_PROJECTION = "project.weight"
+"""Of a branch, from a fused vector to an embedding."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +25,8 @@ class CarryOver:
 def carry_over(model: nn.Module, state_dicts: Iterable[Mapping[str, Tensor]]) -> CarryOver:
     """Loads the weights that earlier phases left, wherever name and shape agree.
 
+    A branch whose embedding has another length, as layouts that a sweep tries have it, is new as a whole.
+
     Args:
         model: receives them.
         state_dicts: one state dict per earlier phase, in the order in which they ran; of one name, the last counts.
@@ -38,8 +42,11 @@ def carry_over(model: nn.Module, state_dicts: Iterable[Mapping[str, Tensor]]) ->
     left: dict[str, Tensor] = {}
     for state_dict in state_dicts:
         left |= state_dict
+    renewed = tuple(_branches_of_other_length(own, left))
     carried = {}
     for name in own.keys() & left.keys():
+        if name.startswith(renewed):
+            continue
         if own[name].shape == left[name].shape:
             carried[name] = left[name]
         elif not _only_classes_differ(name, own[name], left[name]):
@@ -54,6 +61,15 @@ def carry_over(model: nn.Module, state_dicts: Iterable[Mapping[str, Tensor]]) ->
         new=tuple(sorted(own.keys() - carried.keys())),
         dropped=tuple(sorted(left.keys() - carried.keys())),
     )
+
+
+def _branches_of_other_length(own: Mapping[str, Tensor], left: Mapping[str, Tensor]) -> Iterator[str]:
+    """Beginnings of the names of branches."""
+    for name in own.keys() & left.keys():
+        if name.endswith(_PROJECTION):
+            (dim, features), (left_dim, left_features) = own[name].shape, left[name].shape
+            if features == left_features and dim != left_dim:
+                yield name.removesuffix(_PROJECTION)
 
 
 def count_parameters(model: nn.Module) -> dict[str, int]:
