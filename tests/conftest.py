@@ -1,5 +1,6 @@
 """Safety of the whole session: one thread, no writing outside a temporary folder, no process left behind."""
 
+import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -88,6 +89,34 @@ def build() -> Callable[..., "FGSAM"]:
         return FGSAM(config, stage=stage, num_identities=5, attributes=attributes, seed=seed)
 
     return build
+
+
+@pytest.fixture
+def on_two_ranks(tmp_path: Path) -> Callable[[Callable[[int], None]], None]:
+    """Calls a function with the number of each rank of a process group, in two forked processes."""
+    import torch.distributed as dist
+
+    forking = multiprocessing.get_context("fork")
+
+    def on_two_ranks(as_rank: Callable[[int], None]) -> None:
+        def member(rank: int) -> None:
+            dist.init_process_group("gloo", init_method=f"file://{tmp_path}/group", rank=rank, world_size=2)
+            as_rank(rank)
+            dist.destroy_process_group()
+
+        ranks = [forking.Process(target=member, args=(rank,)) for rank in range(2)]
+        try:
+            for process in ranks:
+                process.start()
+            for process in ranks:
+                process.join(timeout=60)
+        finally:
+            for process in ranks:
+                process.kill()
+                process.join()
+        assert [process.exitcode for process in ranks] == [0, 0]
+
+    return on_two_ranks
 
 
 @pytest.fixture

@@ -1,12 +1,11 @@
 """What a model that fuses pose maps sees, and where its branches look."""
 
 import json
-import multiprocessing
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
 from torch import nn
 
 from reid.config import LAYOUTS, RunConfig, load_config, with_settings
@@ -101,25 +100,15 @@ def test_scenes_are_seen_as_by_the_pose_net_alone(
     assert all(name.startswith("eval/people/") for name in knowing), "there is no net"
 
 
-def test_two_ranks_find_what_one_finds(tall_config: RunConfig, stores: dict[str, Path], tmp_path: Path) -> None:
+def test_two_ranks_find_what_one_finds(
+    tall_config: RunConfig, stores: dict[str, Path], tmp_path: Path, on_two_ranks: Callable[..., None]
+) -> None:
     model, dataset, config = seeing_joints(tall_config, stores)
-    forking = multiprocessing.get_context("fork")
 
     def as_rank(rank: int) -> None:
-        dist.init_process_group("gloo", init_method=f"file://{tmp_path}/group", rank=rank, world_size=2)
         (tmp_path / f"{rank}.json").write_text(json.dumps(looks(model, dataset, config)))
-        dist.destroy_process_group()
 
-    ranks = [forking.Process(target=as_rank, args=(rank,)) for rank in range(2)]
-    try:
-        for process in ranks:
-            process.start()
-        for process in ranks:
-            process.join(timeout=60)
-    finally:
-        for process in ranks:
-            process.kill()
-            process.join()
+    on_two_ranks(as_rank)
     alone = looks(model, dataset, config)
     assert 0 < alone["eval/people/pointing/upper_arm"] < 1
     assert [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)] == [alone, alone]

@@ -2,12 +2,12 @@ import json
 import multiprocessing
 import re
 import shutil
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
 from PIL import Image
 from torch import Tensor, nn
 
@@ -141,28 +141,18 @@ def test_nobody_to_measure_by_is_no_metric(stores: dict[str, Path], config: RunC
     assert list(evaluation.pictures) == ["pose_maps.png"]
 
 
-def test_two_ranks_find_what_one_finds(tall: dict[str, Dataset], tall_config: RunConfig, tmp_path: Path) -> None:
+def test_two_ranks_find_what_one_finds(
+    tall: dict[str, Dataset], tall_config: RunConfig, tmp_path: Path, on_two_ranks: Callable[..., None]
+) -> None:
     batches = PoseBatches(tall["coco"], "val", tall_config.data, device="cpu")
     knowing = Knowing(batches, moved=(9, 8))
     forking = multiprocessing.get_context("fork")
     found = forking.SimpleQueue()
 
     def as_rank(rank: int) -> None:
-        dist.init_process_group("gloo", init_method=f"file://{tmp_path}/group", rank=rank, world_size=2)
         evaluation = check(knowing, tall["coco"], tall_config)
         found.put((rank, evaluation.metrics, list(evaluation.pictures)))
-        dist.destroy_process_group()
 
-    ranks = [forking.Process(target=as_rank, args=(rank,)) for rank in range(2)]
-    try:
-        for process in ranks:
-            process.start()
-        for process in ranks:
-            process.join(timeout=60)
-    finally:
-        for process in ranks:
-            process.kill()
-            process.join()
-    assert [process.exitcode for process in ranks] == [0, 0]
+    on_two_ranks(as_rank)
     alone = check(knowing, tall["coco"], tall_config).metrics
-    assert sorted(found.get() for _ in ranks) == [(0, alone, ["pose_maps.png"]), (1, alone, [])]
+    assert sorted(found.get() for _ in range(2)) == [(0, alone, ["pose_maps.png"]), (1, alone, [])]

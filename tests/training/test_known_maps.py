@@ -1,14 +1,13 @@
 """Maps that a phase leaves as they are: computed once for each image, and the same for whoever reads them."""
 
-import multiprocessing
 import pickle
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
@@ -106,27 +105,17 @@ def test_whom_a_view_holds_out_has_the_maps_of_its_own_images(config: RunConfig,
     assert Shrunk().attach(whole, config) == others
 
 
-def test_ranks_share_the_work_and_see_the_same_maps(config: RunConfig, stores: dict[str, Path], tmp_path: Path) -> None:
-    forking = multiprocessing.get_context("fork")
+def test_ranks_share_the_work_and_see_the_same_maps(
+    config: RunConfig, stores: dict[str, Path], tmp_path: Path, on_two_ranks: Callable[..., None]
+) -> None:
 
     def as_rank(rank: int) -> None:
-        dist.init_process_group("gloo", init_method=f"file://{tmp_path}/group", rank=rank, world_size=2)
         maps, dataset = Shrunk(), open_dataset(stores["reid"])
         maps.attach(dataset, config)
         seen = {split: maps_of(dataset, split) for split in SPLITS}
         (tmp_path / f"{rank}.pickle").write_bytes(pickle.dumps((maps.computed, seen)))
-        dist.destroy_process_group()
 
-    ranks = [forking.Process(target=as_rank, args=(rank,)) for rank in range(2)]
-    try:
-        for process in ranks:
-            process.start()
-        for process in ranks:
-            process.join(timeout=60)
-    finally:
-        for process in ranks:
-            process.kill()
-            process.join()
+    on_two_ranks(as_rank)
     alone, dataset = Shrunk(), open_dataset(stores["reid"])
     alone.attach(dataset, with_settings(config, {"storage": str(tmp_path / "alone")}))
     together: Counter[bytes] = Counter()
