@@ -22,7 +22,7 @@ try:
     from reid.config import PRESETS, RunConfig, load_config
     from reid.data import POSE, REID, HoldOut, map_in_processes, prepare
     from reid.embedded import SIZES, render_coco, render_market1501
-    from reid.stages import inherited, stage_of
+    from reid.stages import built_on, stage_of
     from reid.training import PhaseJob, PhaseState, Save, run_phase
 except ModuleNotFoundError as missing:
     sys.exit(f"error: the package '{missing.name}' is missing: install it (for reid: PYTHONPATH=platform)")
@@ -97,7 +97,7 @@ def _train(
         phase=phase,
         stage=stage,
         store=stores[stage.data.name],
-        start_from=tuple(done[name] for name in inherited(config, phase, {name: name for name in done})),
+        start_from=tuple(done[name] for name in built_on(config, phase, {name: name for name in done})),
         hold_out=HoldOut(fraction=FRACTION, seed=0) if stage.data.identities else None,
         scoring="plain",
     )

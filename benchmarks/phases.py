@@ -197,7 +197,7 @@ def _maps(
     model: torch.nn.Module, stage: Stage, config: RunConfig, rates: Mapping[str, float], images_BCHW: torch.Tensor
 ) -> torch.Tensor | None:
     """Maps of the images that the phase does not change, if there are any."""
-    known = stage.maps(model, config, rates, cast(Dataset, None))  # which a net's maps do not depend on
+    known = stage.known(model, config, rates, cast(Dataset, None), {})  # which a net's maps do not depend on
     if known is None:
         return None
     with autocast(images_BCHW.device, resolve_precision(config, images_BCHW.device)):

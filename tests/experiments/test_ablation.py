@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 
 from reid.config import RunConfig, load_config
 from reid.experiments import run_ablation
-from reid.experiments.ablation_plan import ROWS
+from reid.experiments.ablation_rows import FGSAM_ROWS
 from reid.stages import STAGES
 from reid.tracking import Recorder, RunRecord
 from reid.training import loop
@@ -57,7 +57,7 @@ def test_stopped_and_given_again(storage: Path, monkeypatch: pytest.MonkeyPatch)
     table = run_ablation(config())
 
     assert all(len(seeds) == 1 for seeds in table.scores.values())
-    assert table.scores.keys() == {row.slug for row in ROWS}
+    assert table.scores.keys() == {row.slug for row in FGSAM_ROWS}
     browser = MlflowClient(tracking_uri=f"sqlite:///{storage}/mlflow.db")
     (experiment,) = [e.experiment_id for e in browser.search_experiments() if e.name == "reid"]
     found = browser.search_runs([experiment], max_results=100)
@@ -94,4 +94,4 @@ def test_a_training_that_stops_leaves_the_others(storage: Path, monkeypatch: pyt
         run_ablation(config())
     (table,) = storage.glob("runs/*/ablation.md")
     lines = table.read_text().splitlines()
-    assert ["–" in line for line in lines[2:]] == [row.slug == "batch-hard" for row in ROWS]
+    assert ["–" in line for line in lines[2:]] == [row.slug == "batch-hard" for row in FGSAM_ROWS]

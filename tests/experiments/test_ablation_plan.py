@@ -8,7 +8,8 @@ import pytest
 from reid.config import RunConfig, load_config
 from reid.data import Dataset, map_in_process, open_dataset, prepare
 from reid.embedded import SIZES, render_coco, render_market1501
-from reid.experiments.ablation_plan import PUBLISHED, ROWS, AblationPlan, Row, plan_ablation
+from reid.experiments.ablation_plan import AblationPlan, plan_ablation
+from reid.experiments.ablation_rows import FGSAM_ROWS, PUBLISHED_FGSAM, Row
 from reid.experiments.experiment import Training
 from reid.training.loop import epoch_images
 
@@ -57,7 +58,7 @@ def shown(trainings: list[Training], datasets: dict[str, Dataset]) -> dict[str, 
 
 
 @pytest.mark.parametrize("batch_size", [16, 20])
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.slug)
+@pytest.mark.parametrize("row", FGSAM_ROWS, ids=lambda row: row.slug)
 def test_every_row_is_shown_as_many_person_images_as_the_full_model_or_the_pose_budget_more(
     datasets: dict[str, Dataset], row: Row, batch_size: int
 ) -> None:
@@ -70,7 +71,7 @@ def test_every_row_is_shown_as_many_person_images_as_the_full_model_or_the_pose_
     one_epoch = epoch_images(trainings[-1].config, trainings[-1].phase, datasets["reid"])
     more = budget["pose"] if row.slug == "base-longer" else 0
     assert abs(found["reid"] - budget["reid"] - more) <= one_epoch / 2
-    assert (plan.images[row.slug], plan.pose_images[row.slug]) == (found["reid"], found["pose"])
+    assert (plan.images[row.slug], plan.other_images[row.slug]) == (found["reid"], found["pose"])
     trains_pose = "pose" in [training.phase for training in trainings]
     assert found["pose"] == (budget["pose"] if trains_pose else 0)
     assert last.stage == ("strong_baseline" if row.slug == "strong-baseline" else row.stage)
@@ -143,17 +144,17 @@ def test_rows_that_need_joints_are_left_out_where_nobody_knows_them(datasets: di
     settings = config("ablation.seeds=1")
     plan = plan_ablation(settings, {"pose": datasets["pose"], "reid": datasets["jointless"]})
     left_out = {"mean-positions", "true-joints"}
-    slugs = {row.slug for row in ROWS}
-    for told in (plan.last, plan.images, plan.pose_images):
+    slugs = {row.slug for row in FGSAM_ROWS}
+    for told in (plan.last, plan.images, plan.other_images):
         assert set(told) == slugs - left_out
     assert plan.images["full"] == plan_ablation(settings, datasets).images["full"]
     assert {training.config.model.maps for training in plan.trainings} == {"net"}
 
 
 def test_every_row_but_the_first_is_compared_with_another() -> None:
-    slugs = [row.slug for row in ROWS]
-    assert len(set(slugs)) == len({row.name for row in ROWS}) == len(ROWS)
-    assert [row.slug for row in ROWS if row.against not in slugs or row.against == row.slug] == ["base"]
+    slugs = [row.slug for row in FGSAM_ROWS]
+    assert len(set(slugs)) == len({row.name for row in FGSAM_ROWS}) == len(FGSAM_ROWS)
+    assert [row.slug for row in FGSAM_ROWS if row.against not in slugs or row.against == row.slug] == ["base"]
 
 
 def test_common_trainings_are_done_once(plan: AblationPlan) -> None:
@@ -200,7 +201,7 @@ def test_workers_of_a_training(datasets: dict[str, Dataset]) -> None:
 def test_without_pose_pre_training_the_rows_still_end_where_they_should(datasets: dict[str, Dataset]) -> None:
     plan = plan_ablation(config("phases.pose=null", "ablation.seeds=1"), datasets)
     assert [training.phase for training in chain(plan, "full")] == ["baseline", "intermediate", "final"]
-    assert set(plan.pose_images.values()) == {0}
+    assert set(plan.other_images.values()) == {0}
     assert plan.last["base-longer"] == plan.last["base"], "there is no pose budget"
 
 
@@ -217,7 +218,7 @@ def test_more_workers_than_a_batch_feeds_are_an_error(datasets: dict[str, Datase
 
 
 def test_the_papers_figures_belong_to_rows() -> None:
-    slugs = {row.slug for row in ROWS}
-    assert all(figures.keys() <= slugs for figures in PUBLISHED.values())
-    assert PUBLISHED["market1501"]["full"] == (91.5, 86.4)
-    assert PUBLISHED["dukemtmc"]["base"] == (74.1, 65.5)
+    slugs = {row.slug for row in FGSAM_ROWS}
+    assert all(figures.keys() <= slugs for figures in PUBLISHED_FGSAM.values())
+    assert PUBLISHED_FGSAM["market1501"]["full"] == (91.5, 86.4)
+    assert PUBLISHED_FGSAM["dukemtmc"]["base"] == (74.1, 65.5)

@@ -3,16 +3,21 @@ from dataclasses import replace
 
 import pytest
 
-from reid.experiments.ablation_plan import PUBLISHED, ROWS, AblationPlan, Row
+from reid.experiments.ablation_plan import AblationPlan
+from reid.experiments.ablation_rows import COMPARISONS, FGSAM_ROWS, PUBLISHED_FGSAM, Row
 from reid.experiments.ablation_table import AblationTable
 
 SEEDS = (3, 4)
-LAST = {row.slug: {seed: f"seed{seed}-{row.slug}" for seed in SEEDS} for row in ROWS}
+LAST = {row.slug: {seed: f"seed{seed}-{row.slug}" for seed in SEEDS} for row in FGSAM_ROWS}
 PLAN = AblationPlan(
-    trainings=(), last=LAST, images=dict.fromkeys(LAST, 25_600), pose_images=dict.fromkeys(LAST, 0) | {"full": 9_600}
+    comparison=COMPARISONS["fgsam",],
+    trainings=(),
+    last=LAST,
+    images=dict.fromkeys(LAST, 25_600),
+    other_images=dict.fromkeys(LAST, 0) | {"full": 9_600},
 )
-NUMBERS = {row.slug: number for number, row in enumerate(ROWS)}
-HEADINGS = ["rank-1", "mAP", "mAP − another row's", "which is", "seeds", "person images", "images with joints"]
+NUMBERS = {row.slug: number for number, row in enumerate(FGSAM_ROWS)}
+HEADINGS = ["rank-1", "mAP", "mAP − another row's", "which is", "seeds", "person images", "other images"]
 
 
 def score(number: int, seed: int) -> dict[str, float]:
@@ -22,7 +27,7 @@ def score(number: int, seed: int) -> dict[str, float]:
     return {"eval/rank1": mAP + 0.05, "eval/mAP": mAP, "train/total": 1.0}
 
 
-METRICS = {LAST[row.slug][seed]: score(number, seed) for number, row in enumerate(ROWS) for seed in SEEDS}
+METRICS = {LAST[row.slug][seed]: score(number, seed) for number, row in enumerate(FGSAM_ROWS) for seed in SEEDS}
 
 
 def lines(table: AblationTable) -> dict[str, list[str]]:
@@ -35,14 +40,14 @@ def test_means_and_deviations_over_the_seeds() -> None:
     assert table[""] == HEADINGS
     assert table["base"] == ["11.0 ± 1.4 %", "6.0 ± 1.4 %", "", "", "2", "25,600", "0"]
     assert table["base + pose + alignment + focal triplet"][-2:] == ["25,600", "9,600"]
-    assert list(table)[2:] == [row.name for row in ROWS]
+    assert list(table)[2:] == [row.name for row in FGSAM_ROWS]
     assert f"{100 * statistics.stdev([0.05, 0.07]):.1f}" == "1.4"
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if row.against], ids=lambda row: row.slug)
+@pytest.mark.parametrize("row", [row for row in FGSAM_ROWS if row.against], ids=lambda row: row.slug)
 def test_every_row_is_compared_with_another_seed_by_seed(row: Row) -> None:
     """The differences deviate by less than the scores do: what a seed does to both rows is no difference."""
-    (other,) = [compared for compared in ROWS if compared.slug == row.against]
+    (other,) = [compared for compared in FGSAM_ROWS if compared.slug == row.against]
     apart = NUMBERS[row.slug] - NUMBERS[other.slug]
     gains = [5.0 * apart, 5.6 * apart]
     cell, which = lines(AblationTable.of(PLAN, "embedded", METRICS))[row.name][2:4]
@@ -54,8 +59,8 @@ def test_every_row_is_compared_with_another_seed_by_seed(row: Row) -> None:
 def test_the_papers_figures_stand_beside(dataset: str) -> None:
     table = lines(AblationTable.of(PLAN, dataset, METRICS))
     assert table[""][-2:] == ["paper's rank-1", "paper's mAP"]
-    for row in ROWS:
-        figures = PUBLISHED[dataset].get(row.slug)
+    for row in FGSAM_ROWS:
+        figures = PUBLISHED_FGSAM[dataset].get(row.slug)
         assert table[row.name][-2:] == ([f"{value} %" for value in figures] if figures else ["–", "–"])
 
 
@@ -83,7 +88,7 @@ def test_a_row_that_the_plan_leaves_out_is_no_line() -> None:
     last = {slug: seeds for slug, seeds in LAST.items() if slug not in ("true-joints", "alignment")}
     plan = replace(PLAN, last=last)
     table = lines(AblationTable.of(plan, "embedded", METRICS))
-    assert list(table)[2:] == [row.name for row in ROWS if row.slug in last]
+    assert list(table)[2:] == [row.name for row in FGSAM_ROWS if row.slug in last]
     assert table["base + pose + alignment + focal triplet"][2] == "–"
 
 
@@ -91,4 +96,4 @@ def test_every_score_is_a_metric_of_its_seed() -> None:
     by_seed = AblationTable.of(PLAN, "embedded", METRICS).by_seed()
     assert by_seed.keys() == set(SEEDS)
     assert by_seed[4]["base-longer/mAP"] == pytest.approx(0.1 + 0.026)
-    assert len(by_seed[3]) == 2 * len(ROWS)
+    assert len(by_seed[3]) == 2 * len(FGSAM_ROWS)

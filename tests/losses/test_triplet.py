@@ -42,8 +42,9 @@ def _by_loops(
     beta: float = 0.01,
     gamma: float = 2,
     averaging: str = "valid",
+    distance: str = "unit",
 ) -> float:
-    unit = [[x / math.hypot(*row) for x in row] for row in embeddings.tolist()]
+    unit = [[x / (math.hypot(*row) if distance == "unit" else 1) for x in row] for row in embeddings.tolist()]
     losses = []
     everyone = range(len(labels))
     for a in everyone:
@@ -183,3 +184,14 @@ def test_unknown_names_list_the_known() -> None:
         FocalTripletLoss(kind="soft")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="invalid averaging 'all', expected one of valid, active"):
         FocalTripletLoss(averaging="all")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("labels", LABELS.values(), ids=LABELS)
+def test_raw_distances_are_of_embeddings_as_they_are(labels: list[int]) -> None:
+    embeddings = _embeddings(len(labels), 4)
+    loss = FocalTripletLoss(alpha=0.3, kind="plain", mining="batch_hard", distance="raw")
+    expected = _by_loops(embeddings, labels, "batch_hard", "plain", alpha=0.3, distance="raw")
+    assert loss(embeddings, torch.tensor(labels)).item() == pytest.approx(expected)
+    longer = loss(3 * embeddings, torch.tensor(labels)).item()
+    assert longer == pytest.approx(_by_loops(3 * embeddings, labels, "batch_hard", "plain", alpha=0.3, distance="raw"))
+    assert longer != pytest.approx(expected)

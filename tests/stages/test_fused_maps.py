@@ -82,7 +82,7 @@ def test_training_with_known_maps_is_training_with_the_frozen_net(
     phase: str, pose_net: Left, stores: dict[str, Path], tmp_path: Path
 ) -> None:
     config = smallest(tmp_path / "storage", {f"phases.{phase}.learning_rate": 1e-6, **NOT_AUGMENTED})
-    live = replace(STAGES[phase], maps=lambda *_: None)
+    live = replace(STAGES[phase], known=lambda *_: None)
     seen = train(config, phase, stores["reid"], tmp_path / "live", (pose_net.place,), stage=live)
     assert not files(config)
     known = train(config, phase, stores["reid"], tmp_path / "known", (pose_net.place,))
@@ -182,7 +182,7 @@ def test_known_maps_depend_on_all_of_the_net_but_the_last_parse_block(stores: di
     assert isinstance(model, FGSAM)
 
     def key() -> str:
-        known = known_maps(model, config, frozen_pose_net(config), dataset)
+        known = known_maps(model, config, frozen_pose_net(config), dataset, {})
         assert known is not None
         return known.key
 

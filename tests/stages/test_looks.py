@@ -17,7 +17,7 @@ from reid.stages import STAGES
 from reid.stages.fused_maps import known_maps
 from reid.stages.pose_check import check_looks, check_pose
 from reid.training import Labels
-from reid.training.known_maps import attach_maps
+from reid.training.known import attach_known
 
 CPU = torch.device("cpu")
 PARTS = LAYOUTS["six_parts"].parts
@@ -47,9 +47,9 @@ def seeing_joints(config: RunConfig, stores: dict[str, Path]) -> tuple[FGSAM, Da
     """A model whose maps are those of the true joints."""
     config, dataset = with_settings(config, {"model.maps": "joints"}), open_dataset(stores["reid"])
     model = model_of(config, dataset)
-    known = known_maps(model, config, {}, dataset)
+    known = known_maps(model, config, {}, dataset, {})
     assert known is not None
-    attach_maps(dataset, known, config, CPU, torch.float32)
+    attach_known(dataset, known, config, CPU, torch.float32)
     return model, dataset, config
 
 

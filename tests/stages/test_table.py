@@ -10,7 +10,7 @@ from torch import nn
 from reid.config import ConfigError, RunConfig, load_config
 from reid.data import open_dataset
 from reid.models import FGSAM
-from reid.stages import STAGES, check_phases, find_stage, inherited, load_describer, load_model, stage_of
+from reid.stages import STAGES, built_on, check_phases, find_stage, load_describer, load_model, stage_of
 from reid.training import (
     CheckpointError,
     Labels,
@@ -79,10 +79,10 @@ def test_what_no_data_could_make_fit_is_named_once_however_many_phases_have_it()
 
 def test_a_phase_inherits_from_the_stages_that_its_own_names(config: RunConfig) -> None:
     former = {"first": "pose", "second": "baseline", "third": "intermediate"}
-    assert inherited(config, "baseline", former) == ("second", "third")
-    assert inherited(config, "pose", former) == ("first", "third")
-    assert inherited(config, "final", former) == ("first", "second", "third")
-    assert inherited(config, "strong_baseline", former) == ("second",)
+    assert built_on(config, "baseline", former) == ("second", "third")
+    assert built_on(config, "pose", former) == ("first", "third")
+    assert built_on(config, "final", former) == ("first", "second", "third")
+    assert built_on(config, "strong_baseline", former) == ("second",)
 
 
 @pytest.mark.parametrize("name", STAGES)

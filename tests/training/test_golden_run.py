@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from reid.cluster import fit
 from reid.config import RunConfig, load_config
 from reid.models import CompactBilinearPooling, alignment
-from reid.stages import STAGES, inherited, stage_of
+from reid.stages import STAGES, built_on, stage_of
 from reid.storage import Place
 from reid.training import PhaseJob, PhaseState, Stage
 
@@ -80,7 +80,7 @@ def train(
 ) -> tuple[str, Metrics]:
     """The checkpoint that a phase leaves, and what was recorded of its one epoch."""
     stage = stage_of(config, phase)
-    start_from = tuple(former[name] for name in inherited(config, phase, {name: name for name in former}))
+    start_from = tuple(former[name] for name in built_on(config, phase, {name: name for name in former}))
     job = PhaseJob(config=config, phase=phase, stage=stage, store=str(stores[stage.data.name]), start_from=start_from)
     states: list[PhaseState] = []
     checkpoint = fit(job, place=Place(folder / phase), observe=states.append)

@@ -42,3 +42,25 @@ def test_warm_up_rises_linearly_to_the_rate_without_it(decay: str) -> None:
     assert rates[:10] == pytest.approx([rate * (step + 1) / 10 for step, rate in enumerate(full[:10])])
     assert rates[10:] == full[10:]
     assert full[11] == pytest.approx(1e-3, rel=1e-3)
+
+
+SAN = phase(
+    stage="san", epochs=320, learning_rate=8e-4, halve_every=40, warmup=20,
+    warmup_curve="exponential", decay_from="warmup",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("epoch", "expected"),
+    [(0, 8e-6), (19, 8e-6 * 1.259**19), (20, 8e-4), (59, 8e-4), (60, 4e-4), (299, 8e-4 / 64), (319, 8e-4 / 128)],
+)
+def test_san_warms_up_by_equal_factors_and_is_halved_from_there_on(epoch: int, expected: float) -> None:
+    for step in (0, 6):
+        assert learning_rate(SAN, 7 * epoch + step, 7) == pytest.approx(expected, rel=2e-3)
+
+
+def test_a_cosine_from_the_warm_up_on_begins_at_the_rate() -> None:
+    cosine = phase(epochs=30, decay="cosine", warmup=10, decay_from="warmup")
+    assert learning_rate(cosine, 10 * 7, 7) == 1e-3
+    assert learning_rate(cosine, 20 * 7, 7) == pytest.approx(5e-4)
+    assert learning_rate(cosine, 30 * 7 - 1, 7) < 1e-6

@@ -22,6 +22,7 @@ from reid.config.manifests import Attribute, AttributeProtocol, Manifest, load_m
 from reid.config.model import MODELS, ModelConfig, PoseNetConfig
 from reid.config.presets import PRESETS
 from reid.config.run import AblationConfig, EvaluationConfig, RunConfig, TrackingConfig
+from reid.config.san import SANConfig
 from reid.config.search import Objective, SearchConfig
 from reid.config.secrets import without_passwords
 from reid.config.section import Count, Positive, Section
@@ -57,6 +58,7 @@ __all__ = [
     "Positive",
     "Region",
     "RunConfig",
+    "SANConfig",
     "ScalingConfig",
     "SearchConfig",
     "Section",

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from reid.config.body import LAYOUTS, Layout
+from reid.config.san import SANConfig
 from reid.config.section import Section
 
 DATASET_LAYOUT = "dataset"
@@ -96,5 +97,5 @@ class ModelConfig(Section):
         return LAYOUTS[self.layout] if isinstance(self.layout, str) else self.layout
 
 
-MODELS: dict[str, type[Section]] = {}
+MODELS: dict[str, type[Section]] = {"san": SANConfig}
 """Settings of the families beside FGSAM, whose own are `model`: they stand under `models.<family>`."""

@@ -99,6 +99,85 @@ def demo() -> Tree:
     }
 
 
+def san() -> Tree:
+    """SAN in the sizes, schedule and losses of its authors' code (Jin et al., AAAI 2020), as closely as one optimiser
+    allows: they have three, of which two train encoder and decoder by the losses on textures at a constant rate. The
+    generator's epochs and rate are ours; their crop enlarges half of the images in place of padding all.
+    """
+    return {
+        "name": "san",
+        "data": {
+            "name": "market1501",
+            "height": 256,
+            "width": 128,
+            "augmentation": {"flip": 0.5, "pad": 10, "erase": 0.5},
+        },
+        "models": {"san": {"decoder_rate": 0.0125}},
+        "phases": {
+            "texture_generator": {
+                "stage": "texture_generator",
+                "epochs": 60,
+                "learning_rate": 2e-4,
+                "halve_every": 20,
+            },
+            "san_baseline": _authors_schedule("san_baseline"),
+            "san": _authors_schedule("san"),
+        },
+        "search": {"space": "san"},
+    }
+
+
+def _authors_schedule(stage: str) -> Tree:
+    return {
+        "stage": stage,
+        "epochs": 320,
+        "learning_rate": 8e-4,
+        "halve_every": 40,
+        "warmup": 20,
+        "warmup_curve": "exponential",
+        "decay_from": "warmup",
+        "weight_decay": 5e-4,
+        "amsgrad": True,
+        "images_per_identity": 4,
+    }
+
+
+def san_demo() -> Tree:
+    """SAN on the embedded benchmark from scratch, in minutes on two CPU cores."""
+    return {
+        "name": "san",
+        "data": demo()["data"],
+        "models": {"san": {"trunk": "resnet18", "weights": None, "decoder_widths": (128, 64, 32, 16, 16)}},
+        "phases": {
+            "texture_generator": {"stage": "texture_generator"} | _short(epochs=12, learning_rate=1e-3, warmup=1),
+            **{
+                stage: {"stage": stage} | _short(epochs=14, learning_rate=1e-3, warmup=1, images_per_identity=4)
+                for stage in ("san_baseline", "san")
+            },
+        },
+        "scaling": {"num_workers": 2},
+        "search": {"space": "san", "random_trials": 16, "reduction": 2},
+        "ablation": {"epoch_share": 0.5},
+    }
+
+
+def models_demo() -> Tree:
+    """Both models on the embedded benchmark: every phase of `demo` and of `san_demo`."""
+    tree, other = demo(), san_demo()
+    return tree | {"name": "models", "models": other["models"], "phases": tree["phases"] | other["phases"]}
+
+
+def san_smoke() -> Tree:
+    """Every part of SAN at its smallest, in seconds, for tests."""
+    tree = san_demo()
+    tree["data"] |= {"size": "smoke", "height": 64, "width": 32}
+    tree["models"]["san"] |= {"decoder_widths": (16, 16, 8, 8, 8), "embedding_dim": 32}
+    tree["search"] = {"space": "san", "random_trials": 4}
+    for phase in tree["phases"].values():
+        phase |= {"epochs": 2, "batch_size": 16, "warmup": 0}
+    return tree
+
+
 def smoke() -> Tree:
     """Every part at its smallest, in seconds, for tests."""
     tree = demo()
@@ -128,7 +207,11 @@ def _narrow(layout: str, *, part_dim: int, plenary_dim: int) -> Tree:
 
 PRESETS: dict[str, Callable[[], Tree]] = {
     "demo": demo,
+    "models_demo": models_demo,
     "paper": paper,
+    "san": san,
+    "san_demo": san_demo,
+    "san_smoke": san_smoke,
     "smoke": smoke,
     "strong_baseline": strong_baseline,
 }

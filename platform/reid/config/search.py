@@ -15,7 +15,7 @@ class SearchConfig(Section):
     """`jobs/sweep.py`: a search over settings of the last phase, by mAP on identities held out of training."""
 
     space: str = "focal_triplet"
-    """A space by name (focal_triplet, branch_layout, optimizer, joint), or `FILE.py` with a function `space`, or
+    """A space by name (focal_triplet, branch_layout, optimizer, joint, san), or `FILE.py` with a function `space`, or
     `FILE.py:function`."""
     layouts: tuple[str, ...] = ()
     """Named layouts that `branch_layout` starts from; none = all that there are when the sweep begins."""

@@ -59,7 +59,11 @@ class PhaseConfig(Section):
     decay: Literal["halve", "cosine"] = "halve"
     """`cosine` lets the learning rate fall to zero along half a cosine over the phase, in place of halving it."""
     warmup: Count = 0
-    """Epochs over which the learning rate first rises linearly; the paper has none."""
+    """Epochs over which the learning rate first rises; the paper has none."""
+    warmup_curve: Literal["linear", "exponential"] = "linear"
+    """From next to nothing along a line, by step; or from a hundredth by an equal factor after each epoch."""
+    decay_from: Literal["start", "warmup"] = "start"
+    """Whether the epochs of halving or cosine are counted from the first, or from the end of the warm-up."""
     batch_size: int = Field(64, ge=2, lt=2**31)
     """Images in a global batch, over all workers."""
     images_per_identity: int | None = Field(None, ge=2, lt=2**31)

@@ -8,6 +8,7 @@ from reid.data import REID
 from reid.experiments import results
 from reid.experiments.ablation_plan import AblationPlan, plan_ablation, scaling_of
 from reid.experiments.ablation_table import AblationTable
+from reid.experiments.cost import Cost, descriptor_cost
 from reid.experiments.experiment import Experiment, TrainingsStoppedError, Workspace
 from reid.experiments.runs import Exclude
 from reid.tracking import Measurement
@@ -49,10 +50,23 @@ def run_ablation(config: RunConfig) -> AblationTable:
         return table
 
 
+def _costs(experiment: Experiment, plan: AblationPlan) -> dict[str, Cost]:
+    """By slug, of the first seed's model, where the comparison shows them."""
+    if not plan.comparison.costs:
+        return {}
+    trainings = {training.name: training for training in plan.trainings}
+    first = {slug: next(iter(last.values())) for slug, last in plan.last.items()}
+    return {
+        slug: descriptor_cost(experiment.finished[name], trainings[name].config)
+        for slug, name in first.items()
+        if name in experiment.finished
+    }
+
+
 def _table(experiment: Experiment, plan: AblationPlan) -> AblationTable:
     """Print the table, and record it with every score by seed."""
     metrics = {name: experiment.metrics(name) for name in experiment.finished}
-    table = AblationTable.of(plan, experiment.workspace.config.data.name, metrics)
+    table = AblationTable.of(plan, experiment.workspace.config.data.name, metrics, _costs(experiment, plan))
     file = experiment.run.scratch / "ablation.md"
     file.write_text(table.markdown())
     scores = [Measurement(step=seed, time=time.time(), metrics=found) for seed, found in table.by_seed().items()]

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table
 
-from reid.experiments.ablation_plan import PUBLISHED, ROWS, AblationPlan, Row
+from reid.experiments.ablation_plan import AblationPlan
+from reid.experiments.ablation_rows import Comparison, Row
+from reid.experiments.cost import Cost
 
 METRICS = {"rank1": "rank-1", "mAP": "mAP"}
 
@@ -16,19 +18,33 @@ METRICS = {"rank1": "rank-1", "mAP": "mAP"}
 class AblationTable:
     """What every row reached."""
 
+    comparison: Comparison
     scores: dict[str, dict[int, dict[str, float]]]
     """`rank1` and `mAP` as fractions, by slug of the row and seed; seeds that did not finish are missing."""
     images: dict[str, int]
     """Person images that each row was shown in training, by slug."""
-    pose_images: dict[str, int]
-    """Other images, with joints, likewise."""
+    other_images: dict[str, int]
+    """Images with joints or textures, likewise."""
     paper: dict[str, tuple[float, float]]
     """The paper's rank-1 and mAP in per cent by slug; empty where it has none for the dataset."""
+    costs: dict[str, Cost]
+    """What a descriptor costs, by slug; empty where it is not shown."""
 
     @classmethod
-    def of(cls, plan: AblationPlan, dataset: str, metrics: Mapping[str, Mapping[str, float]]) -> "AblationTable":
-        """Args: metrics by the names of finished trainings."""
+    def of(
+        cls,
+        plan: AblationPlan,
+        dataset: str,
+        metrics: Mapping[str, Mapping[str, float]],
+        costs: Mapping[str, Cost] | None = None,
+    ) -> "AblationTable":
+        """
+        Args:
+            metrics: by the names of finished trainings.
+            costs: by slug of the row.
+        """
         return cls(
+            comparison=plan.comparison,
             scores={
                 slug: {
                     seed: {name: metrics[training][f"eval/{name}"] for name in METRICS}
@@ -38,8 +54,9 @@ class AblationTable:
                 for slug, last in plan.last.items()
             },
             images=plan.images,
-            pose_images=plan.pose_images,
-            paper=PUBLISHED.get(dataset, {}),
+            other_images=plan.other_images,
+            paper=dict(plan.comparison.published.get(dataset, {})),
+            costs=dict(costs or {}),
         )
 
     def means(self) -> dict[str, dict[str, float]]:
@@ -73,10 +90,11 @@ class AblationTable:
     def _header(self) -> list[str]:
         paper = [f"paper's {title}" for title in METRICS.values()] if self.paper else []
         compared = ["mAP − another row's", "which is"]
-        return ["", *METRICS.values(), *compared, "seeds", "person images", "images with joints", *paper]
+        costs = ["GFLOP", "images/s", "MB"] if self.costs else []
+        return ["", *METRICS.values(), *compared, "seeds", "person images", "other images", *costs, *paper]
 
     def _rows(self) -> list[list[str]]:
-        return [self._row(row) for row in ROWS if row.slug in self.scores]
+        return [self._row(row) for row in self.comparison.rows if row.slug in self.scores]
 
     def _row(self, row: Row) -> list[str]:
         seeds, other = self.scores[row.slug], self.scores.get(row.against or "", {})
@@ -85,11 +103,16 @@ class AblationTable:
             row.name,
             *(_spread([values[metric] for values in seeds.values()]) for metric in METRICS),
             _spread(gains, sign="+") if row.against else "",
-            next((compared.name for compared in ROWS if compared.slug == row.against), ""),
+            next((compared.name for compared in self.comparison.rows if compared.slug == row.against), ""),
             str(len(seeds)),
             f"{self.images[row.slug]:,}",
-            f"{self.pose_images[row.slug]:,}",
+            f"{self.other_images[row.slug]:,}",
         ]
+        if self.costs:
+            cost = self.costs.get(row.slug)
+            cells += (
+                ["–"] * 3 if cost is None else [f"{cost.gflop:.2f}", f"{cost.images_per_second:.0f}", f"{cost.mb:.1f}"]
+            )
         if self.paper:
             cells += [f"{value} %" for value in self.paper[row.slug]] if row.slug in self.paper else ["–", "–"]
         return cells

@@ -9,7 +9,7 @@ from reid.data import REID
 from reid.experiments import results
 from reid.experiments.experiment import Experiment, Training, Workspace
 from reid.experiments.records import pictures_of
-from reid.stages import inherited, score_mean_colour
+from reid.stages import built_on, score_mean_colour
 from reid.tracking import MODEL_NAME, Measurement
 
 ALIAS = "pipeline"
@@ -55,7 +55,7 @@ def phases_as_trainings(config: RunConfig) -> list[Training]:
     former: dict[str, str] = {}
     trainings = []
     for phase in config.phases:
-        after = inherited(config, phase, former)
+        after = built_on(config, phase, former)
         trainings.append(Training(name=phase, config=config, phase=phase, after=after, folders=(phase,)))
         former[phase] = phase
     return trainings

@@ -33,7 +33,7 @@ from reid.search import (
     searched_phase,
     with_layouts_of,
 )
-from reid.stages import check_phases, inherited, stage_of
+from reid.stages import built_on, check_phases, stage_of
 from reid.storage import Place, Storage
 from reid.tracking import Measurement
 
@@ -91,7 +91,7 @@ def shared_trainings(config: RunConfig, hold_out: HoldOut | None) -> list[Traini
                 name=name,
                 config=config,
                 phase=phase,
-                after=inherited(config, phase, former),
+                after=built_on(config, phase, former),
                 hold_out=seen,
                 scoring="off" if hold_out is None else "illustrated",
             )
@@ -137,7 +137,7 @@ class Sweep:
 
     def _inherited_from(self, shared: Sequence[Training]) -> tuple[str, ...]:
         """Names of the shared trainings that the searched phase starts from."""
-        return inherited(self.config, searched_phase(self.config), {t.name: t.phase for t in shared})
+        return built_on(self.config, searched_phase(self.config), {t.name: t.phase for t in shared})
 
     def _train_champion(self, winner: Trial) -> results.Scores:
         """Train the winner and the paper's values on all of train, score each once, and register the winner.

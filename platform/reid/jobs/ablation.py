@@ -8,7 +8,7 @@ from reid.jobs import command
 
 def main(argv: Sequence[str] | None = None) -> None:
     description = (
-        "Train FGSAM without each of its components, over several seeds and with equal budgets, and table what each "
-        "brings (the paper's Tables IV and V)."
+        "Train a model without each of its components, over several seeds and with equal budgets, and table what each "
+        "brings; with phases of several models, compare these."
     )
     command.run(run_ablation, command.parse(description, argv))

@@ -13,6 +13,10 @@ class Ranks(Protocol):
     """The ranks that share a global batch."""
 
     @property
+    def rank(self) -> int:
+        """This process's own, from 0."""
+
+    @property
     def world_size(self) -> int:
         """Number of ranks."""
 
@@ -22,6 +26,9 @@ class Ranks(Protocol):
         Differentiable: a rank's gradient is the sum, over all ranks, of the gradients for its slice.
         """
 
+    def gather_one(self, tensor: Tensor) -> Tensor:
+        """Stacks every rank's tensor, all of one shape, along a new first axis; differentiable as `gather`."""
+
     def total(self, count: Tensor) -> Tensor:
         """Sums a tensor of counts over the ranks; not differentiable."""
 
@@ -29,10 +36,14 @@ class Ranks(Protocol):
 class OneRank:
     """A single process holding the whole batch."""
 
+    rank = 0
     world_size = 1
 
     def gather(self, tensor: Tensor) -> Tensor:
         return tensor
+
+    def gather_one(self, tensor: Tensor) -> Tensor:
+        return tensor[None]
 
     def total(self, count: Tensor) -> Tensor:
         return count

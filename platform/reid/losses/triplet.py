@@ -37,8 +37,7 @@ def focal_triplet(d_ap: Tensor, d_an: Tensor, alpha: float, beta: float, gamma: 
 class FocalTripletLoss(nn.Module):
     """Triplet loss over a labelled batch, for one embedding or for all branches' at once.
 
-    Distances are Euclidean, between L2-normalised embeddings: normalising is part of the loss, and leaves unit vectors
-    as they are. A pair at distance zero has a zero gradient. Computed in fp32 at least, under autocast too.
+    Distances are Euclidean. A pair at distance zero has a zero gradient. Computed in fp32 at least, under autocast too.
 
     Args:
         alpha: margin α of the triplets.
@@ -50,6 +49,8 @@ class FocalTripletLoss(nn.Module):
         averaging: `valid` averages over all mined triplets; `active` over those alone whose margin is violated or, with
             `focal`, whose pair is farther apart than β, so that easy triplets do not shrink the loss (Hermans et al.,
             "In Defense of the Triplet Loss", 2017).
+        distance: between embeddings scaled to `unit` length, which is part of the loss and leaves unit vectors as they
+            are; or between `raw` ones, of any length.
     """
 
     def __init__(
@@ -60,12 +61,14 @@ class FocalTripletLoss(nn.Module):
         mining: Literal["batch_all", "batch_hard"] = "batch_all",
         kind: Literal["focal", "plain"] = "focal",
         averaging: Literal["valid", "active"] = "valid",
+        distance: Literal["unit", "raw"] = "unit",
     ) -> None:
         super().__init__()
         for what, given, known in (
             ("mining", mining, _MINERS),
             ("kind", kind, ("focal", "plain")),
             ("averaging", averaging, ("valid", "active")),
+            ("distance", distance, ("unit", "raw")),
         ):
             if given not in known:
                 raise ValueError(f"invalid {what} '{given}', expected one of {', '.join(known)}")
@@ -73,6 +76,7 @@ class FocalTripletLoss(nn.Module):
         self.mining = mining
         self.kind = kind
         self.averaging = averaging
+        self.distance = distance
 
     @classmethod
     def from_config(cls, config: LossConfig) -> "FocalTripletLoss":
@@ -91,7 +95,8 @@ class FocalTripletLoss(nn.Module):
             a zero that is attached to the graph.
         """
         with torch.autocast(embeddings.device.type, enabled=False):
-            distances = pairwise_distances(F.normalize(at_least_fp32(embeddings), dim=-1))
+            embeddings = at_least_fp32(embeddings)
+            distances = pairwise_distances(F.normalize(embeddings, dim=-1) if self.distance == "unit" else embeddings)
             positive_BB = labels_B[:, None] == labels_B
             negative_BB = ~positive_BB
             positive_BB = positive_BB.fill_diagonal_(False)

@@ -1,4 +1,4 @@
-"""FGSAM and its parts."""
+"""FGSAM and SAN, and their parts."""
 
 from reid.models.alignment import Classifiers, LocallyReinforcedAlignment
 from reid.models.carry import CarryOver, carry_over, count_parameters
@@ -8,6 +8,7 @@ from reid.models.pooling import CompactBilinearPooling, signed_sqrt
 from reid.models.pose_net import POSE_STRIDE, PoseMaps, PoseResolveNet
 from reid.models.precision import at_least_fp32
 from reid.models.pretrained import IMAGENET_MEAN, IMAGENET_STD, require_weights
+from reid.models.san import SAN, SANOutput
 from reid.models.trunk import Trunk, make_trunk, trunk_names
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "IMAGENET_MEAN",
     "IMAGENET_STD",
     "POSE_STRIDE",
+    "SAN",
     "CarryOver",
     "ChannelParseBlock",
     "Classifiers",
@@ -23,6 +25,7 @@ __all__ = [
     "Output",
     "PoseMaps",
     "PoseResolveNet",
+    "SANOutput",
     "Trunk",
     "at_least_fp32",
     "carry_over",

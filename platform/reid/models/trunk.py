@@ -78,6 +78,16 @@ class Trunk(nn.Sequential):
         conv_proj, encoder = self
         return _encoded(conv_proj(images_BCHW), self.class_token, encoder)
 
+    def stage_maps(self, images_BCHW: Tensor) -> tuple[Tensor, ...]:
+        """Maps of all stages of a ResNet, the finest first; the last is what `forward` returns."""
+        maps = []
+        map_BChw = images_BCHW
+        for name, child in self.named_children():
+            map_BChw = child(map_BChw)
+            if name.startswith("layer"):
+                maps.append(map_BChw)
+        return tuple(maps)
+
     def _count_channels(self) -> int:
         probe = torch.zeros(1, 3, _PROBE, _PROBE, device=next(self.parameters()).device)
         self.eval()

@@ -53,6 +53,19 @@ def optimizer(trial: optuna.trial.BaseTrial, config: RunConfig) -> Settings:
     return settings
 
 
+def san(trial: optuna.trial.BaseTrial, config: RunConfig) -> Settings:
+    """SAN's weights and margins, and the decoder's rate."""
+    settings: Settings = {}
+    for weight in ("triplet_weight", "reconstruction_weight", "map_triplet_weight"):
+        path = f"models.san.{weight}"
+        settings[path] = trial.suggest_float(path, 0.01, 10.0, log=True)
+    for margin in ("margin", "map_margin"):
+        path = f"models.san.{margin}"
+        settings[path] = trial.suggest_float(path, 0.05, 2.0, log=True)
+    path = "models.san.decoder_rate"
+    return settings | {path: trial.suggest_float(path, 0.005, 2.0, log=True)}
+
+
 def joint(trial: optuna.trial.BaseTrial, config: RunConfig) -> Settings:
     """Loss, layout and optimiser together."""
     return {**focal_triplet(trial, config), **branch_layout(trial, config), **optimizer(trial, config)}
@@ -63,6 +76,7 @@ SPACES: dict[str, Space] = {
     "branch_layout": branch_layout,
     "optimizer": optimizer,
     "joint": joint,
+    "san": san,
 }
 
 

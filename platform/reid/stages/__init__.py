@@ -4,9 +4,9 @@ from reid.stages.retrieval import describe, retrieval_metrics, score, score_mean
 from reid.stages.table import (
     STAGES,
     Trained,
+    built_on,
     check_phases,
     find_stage,
-    inherited,
     load_describer,
     load_model,
     score_checkpoint,
@@ -16,10 +16,10 @@ from reid.stages.table import (
 __all__ = [
     "STAGES",
     "Trained",
+    "built_on",
     "check_phases",
     "describe",
     "find_stage",
-    "inherited",
     "load_describer",
     "load_model",
     "retrieval_metrics",

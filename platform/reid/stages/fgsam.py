@@ -21,7 +21,7 @@ from reid.losses import (
     pose_targets,
 )
 from reid.models import FGSAM, LocallyReinforcedAlignment, Output, make_trunk, require_weights
-from reid.stages.fused_maps import POSE_STAGE, frozen_pose_net, known_maps, score_fused
+from reid.stages.fused_maps import POSE_STAGE, frozen_pose_net, known_maps, require_joints, score_fused
 from reid.stages.pose_check import check_pose
 from reid.stages.retrieval import score
 from reid.training import Labels, Stage, Terms
@@ -219,7 +219,8 @@ INTERMEDIATE = Stage(
     pretrained=("trunk", "pose_net"),
     check_settings=check_fused,
     rates=frozen_pose_net,
-    maps=known_maps,
+    known=known_maps,
+    check_data=require_joints,
     layout=layout_name,
 )
 
@@ -236,7 +237,8 @@ FINAL = Stage(
     pretrained=("trunk", "pose_net"),
     check_settings=check_fused,
     rates=frozen_pose_net,
-    maps=known_maps,
+    known=known_maps,
+    check_data=require_joints,
     searched=("loss.", "model.layout"),
     check=check_layout,
     descriptor_dim=descriptor_dim,

@@ -20,7 +20,7 @@ from reid.models import FGSAM, Output, PoseResolveNet
 from reid.stages.joints import joint_maps, mean_joint_maps
 from reid.stages.pose_check import check_looks
 from reid.stages.retrieval import score
-from reid.training import KnownMaps, Labels
+from reid.training import Known, Labels
 
 POSE_STAGE = "pose"
 """The stage that trains the pose resolve net."""
@@ -34,17 +34,32 @@ def frozen_pose_net(config: RunConfig) -> dict[str, float]:
     return {"pose_net": 0.0, f"pose_net.stages.{model.pose_net.stages - 1}.parse": 1.0}
 
 
-def known_maps(model: nn.Module, config: RunConfig, rates: Mapping[str, float], dataset: Dataset) -> KnownMaps | None:
+def require_joints(config: RunConfig, dataset: Dataset) -> None:
+    """
+    Raises:
+        ValueError: maps are to be made of joints that nobody knows.
+    """
+    if config.model.pose and config.model.maps != "net" and not dataset.has_keypoints:
+        raise ValueError(f"model.maps: {dataset.name} has no joints of its people; set it to net")
+
+
+def known_maps(
+    model: nn.Module,
+    config: RunConfig,
+    rates: Mapping[str, float],
+    dataset: Dataset,
+    consulted: Mapping[str, str],
+) -> Known | None:
     """What a frozen pose resolve net sees, up to the last parse block; or the maps that stand in for the net's."""
     assert isinstance(model, FGSAM)
     if not config.model.pose:
         return None
     if config.model.maps == "joints":
-        return KnownMaps(key="joints", compute=joint_maps)
+        return Known(key="joints", compute=joint_maps)
     if config.model.maps == "mean":
         mean_JHW = mean_joint_maps(ReIDBatches(dataset, "train", config.data, device="cpu"))
         digest = hashlib.sha256(mean_JHW.numpy().tobytes()).hexdigest()
-        return KnownMaps(key=f"mean/{digest}", compute=partial(_same_for_all, mean_JHW))
+        return Known(key=f"mean/{digest}", compute=partial(_same_for_all, mean_JHW))
     last = f"stages.{config.model.pose_net.stages - 1}.parse."
     if rates.get("pose_net") != 0 or any(
         rate != 0 and name.startswith("pose_net.") and f"{name}." != f"pose_net.{last}" for name, rate in rates.items()
@@ -54,7 +69,7 @@ def known_maps(model: nn.Module, config: RunConfig, rates: Mapping[str, float], 
     for name, tensor in sorted(model.pose_net.state_dict().items()):
         if not name.startswith(last):
             digest_.update(name.encode() + tensor.cpu().numpy().tobytes())
-    return KnownMaps(key=f"net/{digest_.hexdigest()}", compute=partial(_unparsed, model.pose_net))
+    return Known(key=f"net/{digest_.hexdigest()}", compute=partial(_unparsed, model.pose_net))
 
 
 def _unparsed(pose_net: PoseResolveNet, batches: ReIDBatches, indices: NDArray[np.int64]) -> Tensor:

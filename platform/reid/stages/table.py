@@ -9,6 +9,7 @@ from reid.config import ConfigError, RunConfig
 from reid.data import open_store
 from reid.evaluation import Evaluation
 from reid.stages.fgsam import BASELINE, FINAL, INTERMEDIATE, POSE, STRONG_BASELINE
+from reid.stages.san import SAN_BASELINE, SAN_STAGE, TEXTURE_GENERATOR
 from reid.training import (
     CheckpointError,
     PhaseState,
@@ -20,7 +21,19 @@ from reid.training import (
     without_training_modules,
 )
 
-STAGES: dict[str, Stage] = {stage.name: stage for stage in (POSE, BASELINE, STRONG_BASELINE, INTERMEDIATE, FINAL)}
+STAGES: dict[str, Stage] = {
+    stage.name: stage
+    for stage in (
+        POSE,
+        BASELINE,
+        STRONG_BASELINE,
+        INTERMEDIATE,
+        FINAL,
+        TEXTURE_GENERATOR,
+        SAN_BASELINE,
+        SAN_STAGE,
+    )
+}
 """Every stage by name; `phases.<name>.stage` is a key of it, and an extension may add to it."""
 
 
@@ -41,13 +54,14 @@ def stage_of(config: RunConfig, phase: str) -> Stage:
     return find_stage(config.phases[phase].stage)
 
 
-def inherited(config: RunConfig, phase: str, former: dict[str, str]) -> tuple[str, ...]:
-    """Which of the trainings before a phase it starts from.
+def built_on(config: RunConfig, phase: str, former: dict[str, str]) -> tuple[str, ...]:
+    """Which of the trainings before a phase it starts from or consults.
 
     Args:
         former: the phase that each trained, by the training's name, oldest first.
     """
-    stages = stage_of(config, phase).inherits
+    stage = stage_of(config, phase)
+    stages = (*stage.inherits, *stage.consults)
     return tuple(name for name, trained in former.items() if config.phases[trained].stage in stages)
 
 

@@ -26,7 +26,7 @@ from reid.training.loop import (
     run_phase,
 )
 from reid.training.optimizer import Rates, make_optimizer, train_mode
-from reid.training.stage import Build, Evaluate, KnownMaps, Labels, Stage, StageLoss, Terms, without_training_modules
+from reid.training.stage import Build, Evaluate, Know, Known, Labels, Stage, StageLoss, Terms, without_training_modules
 from reid.training.step import NonFiniteLossError, train_step
 
 __all__ = [
@@ -36,7 +36,8 @@ __all__ = [
     "CheckpointError",
     "EpochRecord",
     "Evaluate",
-    "KnownMaps",
+    "Know",
+    "Known",
     "Labels",
     "NonFiniteLossError",
     "PhaseJob",

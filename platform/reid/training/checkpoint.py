@@ -53,13 +53,17 @@ class PhaseState:
     config: RunConfig
     num_identities: int
     attributes: dict[str, Attribute]
+    texture_layout: str | None = None
+    """See `Labels`."""
     history: tuple[EpochRecord, ...]
     run: str | None = None
     """Key of the run that records it; None where none does."""
 
     @property
     def labels(self) -> Labels:
-        return Labels(num_identities=self.num_identities, attributes=self.attributes)
+        return Labels(
+            num_identities=self.num_identities, attributes=self.attributes, texture_layout=self.texture_layout
+        )
 
     @property
     def stage(self) -> str:
@@ -78,6 +82,7 @@ class PhaseState:
             "config": self.config.model_dump(mode="json"),
             "num_identities": self.num_identities,
             "attributes": {name: attribute.model_dump(mode="json") for name, attribute in self.attributes.items()},
+            "texture_layout": self.texture_layout,
             "history": [dataclasses.asdict(record) for record in self.history],
             "run": self.run,
         }
@@ -97,6 +102,7 @@ class PhaseState:
             config=config,
             num_identities=fields.num_identities,
             attributes=fields.attributes,
+            texture_layout=fields.texture_layout,
             history=fields.history,
             run=fields.run,
         )
@@ -110,6 +116,7 @@ class _PhaseFile(Section):
     config: dict[str, Any]
     num_identities: Count
     attributes: dict[str, Attribute]
+    texture_layout: str | None = None
     history: tuple[EpochRecord, ...]
     run: str | None = None
 

@@ -1,6 +1,6 @@
 """What the training step needs of other ranks, over torch.distributed; each helper is the identity on one rank.
 
-Legend: B rows of this rank, G rows of all ranks.
+Legend: B rows of this rank, G rows of all ranks, R ranks.
 """
 
 from collections.abc import Sequence
@@ -25,13 +25,20 @@ class ProcessGroupRanks:
 
     def __init__(self, rows_R: Sequence[int]) -> None:
         self._rows_R = tuple(rows_R)
-        self.world_size = len(self._rows_R)
+        self.rank, self.world_size = rank_and_world()[0], len(self._rows_R)
 
     def gather(self, local: Tensor) -> Tensor:
         """Rows of all ranks in rank order, with gradients to every rank: (B, ...) → (G, ...)."""
         if self.world_size == 1:
             return local
         gathered: Tensor = _GatherRows.apply(local, self._rows_R)
+        return gathered
+
+    def gather_one(self, local: Tensor) -> Tensor:
+        """One tensor of each rank in rank order, with gradients to every rank: (...) → (R, ...)."""
+        if self.world_size == 1:
+            return local[None]
+        gathered: Tensor = _GatherRows.apply(local[None], (1,) * self.world_size)
         return gathered
 
     def total(self, count: Tensor) -> Tensor:

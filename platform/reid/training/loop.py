@@ -25,10 +25,10 @@ from reid.data import Dataset, HoldOut, balanced_batches, hold_out, open_store, 
 from reid.evaluation import Evaluation, require_rerankable
 from reid.models import carry_over
 from reid.training.average import WeightAverage
-from reid.training.checkpoint import EpochRecord, PhaseState, load_weights, restore, save_checkpoint
+from reid.training.checkpoint import EpochRecord, PhaseState, load_state, load_weights, restore, save_checkpoint
 from reid.training.device import resolve_precision
 from reid.training.distributed import ProcessGroupRanks, average_buffers, rank_and_world
-from reid.training.known_maps import attach_maps
+from reid.training.known import attach_known
 from reid.training.optimizer import Rates, make_optimizer, set_learning_rate, train_mode
 from reid.training.schedule import learning_rate
 from reid.training.stage import Evaluate, Labels, Stage
@@ -57,7 +57,7 @@ class PhaseJob:
     beside: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Stores of the run's other kinds of data, by kind, to check the model on."""
     start_from: tuple[str, ...]
-    """Last checkpoints of the phases that it inherits from, oldest first."""
+    """Last checkpoints of the phases that it inherits from or consults, oldest first."""
     hold_out: HoldOut | None = None
     """Train identities to score on in place of query and gallery, which then stay closed; none = score on those."""
     scoring: Scoring = "illustrated"
@@ -112,8 +112,8 @@ def run_phase(
     optimizer = make_optimizer(model, settings, rates)
     average = WeightAverage(model, settings.ema) if settings.ema else None
     history = restore(resume_from, model, optimizer, average).history if resume_from is not None else ()
-    if (known := stage.maps(model.eval(), config, rates, dataset)) is not None:
-        attach_maps(dataset, known, config, device, dtype)
+    if (known := stage.known(model.eval(), config, rates, dataset, _consulted(job))) is not None:
+        attach_known(dataset, known, config, device, dtype)
     batches = stage.data.batches(dataset, "train", config.data, device=device, channels_last=config.channels_last)
     trained = DistributedDataParallel(model, forward_sync_buffers=False) if world > 1 else model
 
@@ -144,7 +144,6 @@ def run_phase(
             for name, value in terms.items():
                 sums[name] += value
         metrics = {f"train/{name}": (total / steps).item() for name, total in sums.items()}
-        metrics["train/total"] = sum(metrics.values())
         metrics["train/learning_rate"] = rate
         metrics["train/images_per_second"] = indices_SG.size / (time.perf_counter() - started)
         average_buffers(model)
@@ -165,6 +164,7 @@ def run_phase(
             config=config,
             num_identities=labels.num_identities,
             attributes=dict(labels.attributes),
+            texture_layout=labels.texture_layout,
             history=history,
             run=job.run,
         )
@@ -189,6 +189,7 @@ def require_trainable(stage: Stage, config: RunConfig, phase: str, dataset: Data
         ValueError: layout, trunk, pre-trained weights, rates or batch do not fit together or not the dataset; there are
             too few images to re-rank.
     """
+    stage.check_data(config, dataset)
     model = stage.build(config, Labels.of(dataset), pretrained=True)
     if stage.describes and config.evaluation.rerank:
         require_rerankable(len(dataset.splits["query"]) + len(dataset.splits["gallery"]))
@@ -219,7 +220,7 @@ def _build(job: PhaseJob, labels: Labels, *, resumed: bool) -> nn.Module:
     """The phase's model with the weights that former phases left; a resumed phase brings its own."""
     model = job.stage.build(job.config, labels, pretrained=False)
     if not resumed:
-        left = [load_weights(place) for place in job.start_from]
+        left = [load_weights(place) for place in job.start_from if load_state(place).stage in job.stage.inherits]
         carried = carry_over(model, left)
         if {name.partition(".")[0] for name in carried.new} & set(job.stage.pretrained):
             model = job.stage.build(job.config, labels, pretrained=True)
@@ -228,6 +229,12 @@ def _build(job: PhaseJob, labels: Labels, *, resumed: bool) -> nn.Module:
             for what in ("carried", "new", "dropped"):
                 logger.info("%s: %s weights: %s", job.phase, what, _by_module(getattr(carried, what)))
     return model
+
+
+def _consulted(job: PhaseJob) -> dict[str, str]:
+    """Checkpoints by stage, the last of each."""
+    stages = {load_state(place).stage: place for place in job.start_from}
+    return {stage: place for stage, place in stages.items() if stage in job.stage.consults}
 
 
 def _global_batches(config: RunConfig, phase: str, dataset: Dataset, epoch: int) -> NDArray[np.int64]:

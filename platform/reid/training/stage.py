@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -15,23 +15,29 @@ from reid.evaluation import Evaluation
 from reid.losses import Ranks
 
 Terms = dict[str, Tensor]
-"""Weighted loss terms by name; their sum is the loss."""
+"""Weighted loss terms by name; their sum is the loss. One without gradient is no part of it, and recorded alone."""
 StageLoss = Callable[[Any, Any, RunConfig, Ranks], Terms]
 """What a stage minimises, from the model's output and the batch, each of the stage's own type."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Labels:
-    """What a model has classifiers for."""
+    """What a model has classifiers for, and what it knows of textures."""
 
     num_identities: int
     attributes: Mapping[str, Attribute]
     """By name."""
+    texture_layout: str | None = None
+    """Of the textures that it learns from; see `Dataset.texture_layout`."""
 
     @classmethod
     def of(cls, dataset: Dataset) -> "Labels":
         """Those of a dataset's training split."""
-        return cls(num_identities=len(np.unique(dataset.splits["train"].pids_N)), attributes=dataset.attributes)
+        return cls(
+            num_identities=len(np.unique(dataset.splits["train"].pids_N)),
+            attributes=dataset.attributes,
+            texture_layout=dataset.texture_layout,
+        )
 
 
 class Build(Protocol):
@@ -69,24 +75,58 @@ class Evaluate(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class KnownMaps:
-    """Pose maps that a phase does not change, so that they are computed once for each image."""
+class Known:
+    """What a phase does not change, so that it is computed once for each image."""
 
     key: str
-    """Digest of all that they depend on beside the images."""
+    """Digest of all that it depends on beside the images."""
     compute: Callable[[ReIDBatches, NDArray[np.int64]], Tensor]
-    """Maps (B, J, h, w) of the images at some indices."""
+    """Of the images at some indices: pose maps (B, J, h, w), or textures (B, S, S, 3) of uint8."""
+    kind: Literal["maps", "textures"] = "maps"
+    """Pose maps, which a model is called with, or textures, which it learns from."""
+    layout: str | None = None
+    """Of textures, if it is known; see `Dataset.texture_layout`."""
 
 
 def _all_alike(config: RunConfig) -> Mapping[str, float]:
     return {}
 
 
-def _no_maps(model: nn.Module, config: RunConfig, rates: Mapping[str, float], dataset: Dataset) -> KnownMaps | None:
+class Know(Protocol):
+    """Says what a phase does not change; None where there is nothing.
+
+    `model` has the weights that it starts from, `rates` are its multiples of the learning rate by module, and
+    `consulted` are checkpoints of the stages that its stage consults, by stage.
+
+    Raises:
+        ValueError: it takes what neither dataset nor checkpoints have.
+    """
+
+    def __call__(
+        self,
+        model: nn.Module,
+        config: RunConfig,
+        rates: Mapping[str, float],
+        dataset: Dataset,
+        consulted: Mapping[str, str],
+    ) -> Known | None: ...
+
+
+def _nothing(
+    model: nn.Module,
+    config: RunConfig,
+    rates: Mapping[str, float],
+    dataset: Dataset,
+    consulted: Mapping[str, str],
+) -> None:
     return None
 
 
 def _any_settings(config: RunConfig) -> None:
+    pass
+
+
+def _any_data(config: RunConfig, dataset: Dataset) -> None:
     pass
 
 
@@ -109,15 +149,16 @@ class Stage:
     """The metric that stands for all others, and its short name, such as (`eval/mAP`, `mAP`)."""
     inherits: tuple[str, ...] = ()
     """Stages whose weights it starts from, where a phase of theirs was trained before."""
+    consults: tuple[str, ...] = ()
+    """Stages whose trained models it asks, where a phase of theirs was trained before, without taking their weights."""
     reads: tuple[str, ...] = ("",)
     """Beginnings of the settings that make a difference to its training, beside those of its phase and of the data."""
     pretrained: tuple[str, ...] = ()
     """Modules of the model that bring pre-trained weights, unless a former phase left theirs."""
     rates: Callable[[RunConfig], Mapping[str, float]] = _all_alike
     """Multiples of the learning rate by module, see `PhaseConfig.rates`, which goes before these."""
-    maps: Callable[[nn.Module, RunConfig, Mapping[str, float], Dataset], KnownMaps | None] = _no_maps
-    """Of a model with the weights that it starts from, the settings, the rates, and the dataset: the maps that training
-    leaves as they are, which its forward then takes beside the images; None where there are none."""
+    known: Know = _nothing
+    """What training leaves as it is: pose maps, which its forward then takes beside the images, or textures."""
     training_only: tuple[str, ...] = ()
     """Modules of the model that a trained one does without; its forward in evaluation mode leaves them alone."""
     describes: bool = True
@@ -127,6 +168,8 @@ class Stage:
     be searched."""
     check_settings: Callable[[RunConfig], None] = _any_settings
     """Raises ValueError for settings that no data could make fit, so that nothing is rendered or prepared in vain."""
+    check_data: Callable[[RunConfig, Dataset], None] = _any_data
+    """Raises ValueError for data that have not what the settings ask for, before anything is trained."""
     check: Callable[[RunConfig, Labels], None] | None = None
     """Raises what `build` raises for searched settings that do not fit, but in no time; none = `build` takes none."""
     descriptor_dim: Callable[[RunConfig], int] | None = None

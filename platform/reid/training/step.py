@@ -32,7 +32,7 @@ def train_step(
     place: str,
     clip_gradient: float | None = None,
 ) -> dict[str, Tensor]:
-    """Forward, backward and update; returns every loss term as the whole global batch has it.
+    """Forward, backward and update; returns every term as the whole global batch has it, and the `total` of the loss.
 
     Args:
         place: where in the run this step is, for error messages.
@@ -45,12 +45,14 @@ def train_step(
     with autocast(device, dtype):
         output = model(*batch.inputs)
         terms = loss(output, batch, config, ranks)
+    minimised = [name for name, term in terms.items() if term.requires_grad]
     values = mean_over_ranks(torch.stack([term.detach().float() for term in terms.values()]))
     if not torch.isfinite(values).all():
         raise NonFiniteLossError(dict(zip(terms, values.tolist(), strict=True)), place)
     optimizer.zero_grad(set_to_none=True)
-    torch.autograd.backward(torch.stack(list(terms.values())).sum())
+    torch.autograd.backward(torch.stack([terms[name] for name in minimised]).sum())
     if clip_gradient is not None:  # every rank has the gradient of the global batch
         torch.nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], clip_gradient)
     optimizer.step()
-    return dict(zip(terms, values, strict=True))
+    recorded = dict(zip(terms, values, strict=True))
+    return recorded | {"total": torch.stack([recorded[name] for name in minimised]).sum()}

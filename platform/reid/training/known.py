@@ -11,12 +11,10 @@ from reid.data import Dataset, MapStore, ReIDBatches, map_stores
 from reid.storage import Storage
 from reid.training.device import autocast
 from reid.training.distributed import rank_and_world
-from reid.training.stage import KnownMaps
+from reid.training.stage import Known
 
 
-def attach_maps(
-    dataset: Dataset, known: KnownMaps, config: RunConfig, device: torch.device, dtype: torch.dtype
-) -> None:
+def attach_known(dataset: Dataset, known: Known, config: RunConfig, device: torch.device, dtype: torch.dtype) -> None:
     """Attach maps to the splits of a dataset; those that are missing are computed first, each rank its share."""
     storage = Storage(config.storage)
     rank, world = rank_and_world()
@@ -36,7 +34,7 @@ def attach_maps(
 @torch.no_grad()
 def _complete(
     store: MapStore,
-    known: KnownMaps,
+    known: Known,
     batches: ReIDBatches,
     config: RunConfig,
     storage: Storage,

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from reid.config import RunConfig, with_settings
 from reid.data import Dataset, HoldOut, ReIDBatches, hold_out, open_dataset
-from reid.training import KnownMaps
-from reid.training.known_maps import attach_maps
+from reid.training import Known
+from reid.training.known import attach_known
 
 CPU = torch.device("cpu")
 SPLITS = ("gallery", "query", "train")
@@ -25,7 +25,7 @@ class Shrunk:
     """Maps that are the images themselves, made small; counts what it computes."""
 
     def __init__(self, key: str = "shrunk") -> None:
-        self.known = KnownMaps(key=key, compute=self)
+        self.known = Known(key=key, compute=self)
         self.computed: Counter[bytes] = Counter()
 
     def __call__(self, batches: ReIDBatches, indices: NDArray[np.int64]) -> Tensor:
@@ -36,7 +36,7 @@ class Shrunk:
     def attach(self, dataset: Dataset, config: RunConfig, dtype: torch.dtype = torch.float32) -> int:
         """How many maps it had to compute."""
         before = self.computed.total()
-        attach_maps(dataset, self.known, config, CPU, dtype)
+        attach_known(dataset, self.known, config, CPU, dtype)
         return self.computed.total() - before
 
 
