@@ -2,8 +2,9 @@
 
 import pytest
 
+from reid.config import TEXTURE_GRID as GRID
 from reid.config import TEXTURE_LAYOUTS, TextureLayout
-from reid.config.atlas import GRID, Chart, mirrored_part
+from reid.config.atlas import Chart, mirrored_part
 
 EMBEDDED = TEXTURE_LAYOUTS["embedded"]
 

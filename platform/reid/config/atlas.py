@@ -8,7 +8,7 @@ its bottom.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-GRID = 32
+TEXTURE_GRID = 32
 """Cells along a side of the square; the edges of charts lie between cells."""
 
 
@@ -27,9 +27,9 @@ class Chart:
         Raises:
             ValueError: an edge would lie within a texel.
         """
-        if side % GRID:
-            raise ValueError(f"a texture of {side} × {side} has no whole charts: take a multiple of {GRID}")
-        cell = side // GRID
+        if side % TEXTURE_GRID:
+            raise ValueError(f"a texture of {side} × {side} has no whole charts: take a multiple of {TEXTURE_GRID}")
+        cell = side // TEXTURE_GRID
         return slice(self.top * cell, self.bottom * cell), slice(self.left * cell, self.right * cell)
 
 
@@ -49,7 +49,7 @@ class TextureLayout:
 
     def __post_init__(self) -> None:
         for name, chart in self.charts.items():
-            image = Chart(GRID - chart.right, chart.top, GRID - chart.left, chart.bottom)
+            image = Chart(TEXTURE_GRID - chart.right, chart.top, TEXTURE_GRID - chart.left, chart.bottom)
             if self.charts.get(mirrored_part(name)) != image:
                 raise ValueError(f"chart '{name}' needs its mirror image at {image}, as '{mirrored_part(name)}'")
 
