@@ -66,6 +66,9 @@ def write_market(root: Path) -> Path:
         (folder / "Thumbs.db").write_bytes(b"\xd0\xcf\x11\xe0 no image")
     write_attributes(root / "market_attribute.mat")
     write_person_keypoints(root)
+    (root / "textures").mkdir()
+    for pid in (*TRAIN, *TEST):
+        write_image(root / "textures" / f"{pid:04d}.png", seed=pid, width=128)
     return root
 
 
@@ -122,6 +125,34 @@ def write_person_keypoints(root: Path) -> None:
         "categories": [{"id": 1, "name": "person", "keypoints": COCO_JOINTS, "skeleton": []}],
     }
     (root / "person_keypoints.json").write_text(json.dumps(content))
+
+
+def write_pairs(root: Path) -> Path:
+    """Three people with two images each in train, two with one each in val, where what the images show is known."""
+    for split, people, images in (("train", "abc", (1, 2)), ("val", "de", (1,))):
+        for folder in ("images", "textures", "seen"):
+            (root / split / folder).mkdir(parents=True)
+        for person in people:
+            write_image(root / split / "textures" / f"{person}.png", seed=ord(person), height=64)
+            for image in images:
+                write_image(root / split / "images" / f"{person}_{image}.jpg", seed=100 * image + ord(person))
+                if split == "val":
+                    mask = np.random.default_rng(ord(person)).random((64, 64)) < 0.3
+                    Image.fromarray(mask).save(root / split / "seen" / f"{person}_{image}.png")
+    (root / "train" / "seen").rmdir()
+    (root / "manifest.yaml").write_text("textures: {layout: embedded, file_name: '^(?P<texture>[a-z]+)_'}\n")
+    return root
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    return write_pairs(tmp_path / "pairs")
+
+
+@pytest.fixture(scope="session")
+def pairs_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """For tests that change nothing."""
+    return write_pairs(tmp_path_factory.mktemp("pairs"))
 
 
 @pytest.fixture

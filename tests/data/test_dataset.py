@@ -96,7 +96,7 @@ def remove_shard(store: Path) -> None:
 
 
 def newer(store: Path) -> None:
-    change_manifest(store, lambda fields: fields.update(schema_version=3, columns="new in version 3"))
+    change_manifest(store, lambda fields: fields.update(schema_version=4, columns="new in version 4"))
 
 
 def older(store: Path) -> None:

@@ -70,7 +70,9 @@ def test_images_and_labels_belong_together(whole: Dataset) -> None:
         assert len(split) == len(rows)
         assert (split.attributes_NA == source.attributes_NA[rows]).all()
         some = np.array([len(split) - 1, 0])
-        for field in ("gather", "keypoints", "ignore"):
+        assert (split.texture_rows_N == source.texture_rows_N[rows]).all()
+        assert split.has_textures
+        for field in ("gather", "keypoints", "ignore", "textures"):
             assert torch.equal(getattr(split, field)(some), getattr(source, field)(rows[some]))
         assert split.keypoints(np.arange(len(split))).any()
 
@@ -97,6 +99,28 @@ def test_maps_attached_to_the_whole_go_along_with_its_images(store: Path) -> Non
         assert maps[:, 3, 2, 1].tolist() == rows[some].tolist()
         assert split.maps is not None
         assert torch.equal(split.maps.gather(some), maps)
+
+
+class NumberedTextures:
+    """The texture of every image tells its row."""
+
+    def gather(self, indices: ArrayLike) -> torch.Tensor:
+        return torch.tensor(np.asarray(indices).tolist()).to(torch.uint8)[:, None, None, None].expand(-1, 8, 8, 3)
+
+
+def test_textures_attached_to_the_whole_go_along_with_its_images(store: Path) -> None:
+    view = hold_out(open_dataset(store, splits=("train",)), RULE)
+    source = view.whole.splits["train"]
+    assert view.splits["train"].texture_layout == "embedded"
+    source.attach(textures=NumberedTextures())
+    place = {name: row for row, name in enumerate(source.names)}
+    for split in view.splits.values():
+        assert (split.has_textures, split.texture_layout, split.has_seen) == (True, None, False)
+        rows = [place[image] for image in split.names]
+        some = np.array([len(split) - 1, 0, 1])
+        assert split.textures(some)[:, 3, 2, 1].tolist() == [rows[row] for row in some]
+        with pytest.raises(DataError, match="it is not known which texels the images show"):
+            split.seen(some)
 
 
 def test_the_draw_is_the_seeds_alone(whole: Dataset) -> None:

@@ -75,6 +75,17 @@ def test_maps_are_computed_once_and_found_in_any_order(local: Storage, dtype: to
     assert sorted(path.name for path in store.folder.iterdir()) == FILES
 
 
+def textures_of(indices: NDArray[np.int64]) -> Tensor:
+    return (maps_of(indices).permute(0, 2, 3, 1) % 256).to(torch.uint8)
+
+
+def test_textures_are_kept_as_the_bytes_that_they_are(local: Storage) -> None:
+    store_in(local).complete(textures_of, local)
+    gathered = store_in(local).gather([10, 3, 0])
+    assert gathered.dtype == torch.uint8
+    assert torch.equal(gathered, textures_of(np.array([10, 3, 0])))
+
+
 def test_ranks_share_the_work(local: Storage) -> None:
     nets = Net(), Net()
     for rank in (1, 0):

@@ -72,7 +72,7 @@ def remove_shard(store: Path) -> None:
 
 def newer(store: Path) -> None:
     path = store / "manifest.json"
-    path.write_text(path.read_text().replace('"schema_version": 2', '"schema_version": 7'))
+    path.write_text(path.read_text().replace('"schema_version": 3', '"schema_version": 7'))
 
 
 def escaping(store: Path) -> None:

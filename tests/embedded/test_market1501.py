@@ -12,6 +12,7 @@ from scipy.io import loadmat
 
 from reid.data.parallel import map_in_process, map_in_processes
 from reid.embedded import SIZES, BenchmarkSize, render_market1501
+from reid.embedded.atlas import texture_of
 from reid.embedded.contact_sheet import contact_sheet
 from reid.embedded.market1501 import ShotsTask, render_shots
 from reid.embedded.plan import plan_market1501
@@ -68,7 +69,8 @@ def test_the_folders_hold_the_exact_counts_and_nothing_unexpected(market: Path) 
     assert gallery.count(-1) == size.junk_images
     assert gallery.count(0) == size.distractor_images
     assert len(gallery) == size.junk_images + size.distractor_images + size.gallery_images
-    assert {path.name for path in market.iterdir()} == {*FOLDERS, "market_attribute.mat", "person_keypoints.json"}
+    others = {"market_attribute.mat", "person_keypoints.json", "textures"}
+    assert {path.name for path in market.iterdir()} == {*FOLDERS, *others}
     for folder in FOLDERS:
         others = [path.name for path in (market / folder).iterdir() if path.suffix != ".jpg"]
         assert others == ["Thumbs.db"]
@@ -78,6 +80,16 @@ def test_images_are_128_by_64_rgb_jpegs(market: Path) -> None:
     for path in market.glob("*/*.jpg"):
         with Image.open(path) as image:
             assert (image.format, image.mode, image.size) == ("JPEG", "RGB", (64, 128))
+
+
+def test_everyone_in_train_and_test_has_a_texture(market: Path) -> None:
+    plan = plan_market1501(SIZES["smoke"], seed=0)
+    people = plan.train | plan.test
+    assert {path.name for path in (market / "textures").iterdir()} == {f"{pid:04d}.png" for pid in people}
+    for pid, person in people.items():
+        with Image.open(market / "textures" / f"{pid:04d}.png") as texture:
+            assert texture.format == "PNG"
+            np.testing.assert_array_equal(np.asarray(texture), texture_of(person, 128))
 
 
 @pytest.mark.slow
@@ -94,7 +106,7 @@ def test_bytes_depend_on_the_seed_and_not_on_process_order_or_chunks(tmp_path: P
     for shot in plan_market1501(SMALL, seed=1).shots[::7]:
         render_shots(ShotsTask(root=str(tmp_path / "single"), seed=1, shots=(shot,)))
         assert (tmp_path / "single" / shot.path).read_bytes() == expected[shot.path]
-    assert "person_keypoints.json" in expected
+    assert {"person_keypoints.json", "textures/0001.png"} <= expected.keys()
 
     render_market1501(tmp_path / "other", size=SMALL, seed=2, map_tasks=map_in_process)
     assert files_of(tmp_path / "other") != expected

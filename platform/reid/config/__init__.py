@@ -1,5 +1,6 @@
 """The configuration of a run: a frozen, typed tree; presets; one override path. And what is known of datasets."""
 
+from reid.config.atlas import TEXTURE_GRID, TEXTURE_LAYOUTS, TextureLayout
 from reid.config.body import (
     AFFINITY_CHANNELS,
     CONFIDENCE_CHANNELS,
@@ -38,6 +39,8 @@ __all__ = [
     "MODELS",
     "POSE_CHANNELS",
     "PRESETS",
+    "TEXTURE_GRID",
+    "TEXTURE_LAYOUTS",
     "AblationConfig",
     "Attribute",
     "AttributeProtocol",
@@ -62,6 +65,7 @@ __all__ = [
     "ScalingConfig",
     "SearchConfig",
     "Section",
+    "TextureLayout",
     "TrackingConfig",
     "complaints",
     "environment",

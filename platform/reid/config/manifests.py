@@ -8,13 +8,14 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from reid.config.atlas import TEXTURE_LAYOUTS
 from reid.config.body import LAYOUTS, Region
 from reid.config.errors import DataError, complaints
 from reid.config.files import read_yaml
 from reid.config.section import Count, Section
 
-OWN = "folder"
-"""Name of the dataset that is described by a manifest beside its images."""
+OWN = ("folder", "texture_pairs")
+"""Names of the datasets that are described by a manifest beside their images."""
 
 AttributeProtocol = Literal["labelled", "market", "peta"]
 """How predicted attributes are scored, see `reid.evaluation.ATTRIBUTE_PROTOCOLS`."""
@@ -48,6 +49,36 @@ class SplitCounts(Section):
     """Not counting distractors (pid 0); none = not published, and not checked."""
 
 
+class TextureFiles(Section):
+    """Where the textures of a dataset's people are: square images, one file for each."""
+
+    folder: str = "textures"
+    """Name of their folder: in the source folder, in `texture_pairs` in that of the split."""
+    file_name: str | None = None
+    """Regular expression for the basename of every image, with a group `texture`: the name of the texture's file, but
+    for its suffix; none = as the image's own."""
+    layout: str | None = None
+    """What is where on them: a key of `reid.config.TEXTURE_LAYOUTS`; none = another layout, and textures are not
+    mirrored when their image is flipped."""
+
+    @field_validator("folder")
+    @classmethod
+    def _is_plain_name(cls, folder: str) -> str:
+        return _plain_name(folder, "a folder")
+
+    @field_validator("file_name")
+    @classmethod
+    def _is_expression(cls, pattern: str | None) -> str | None:
+        return _expression(pattern, "texture")
+
+    @field_validator("layout")
+    @classmethod
+    def _layout_exists(cls, layout: str | None) -> str | None:
+        if layout is not None and layout not in TEXTURE_LAYOUTS:
+            raise ValueError(f"invalid layout '{layout}', expected one of {', '.join(TEXTURE_LAYOUTS)}, or none")
+        return layout
+
+
 class Manifest(Section):
     """A dataset: where it comes from, what it should hold, and how to read it."""
 
@@ -75,26 +106,20 @@ class Manifest(Section):
     keypoints: str | None = None
     """File in the source folder with joints of the person images, COCO's keypoint annotations by the images' paths;
     none = unknown."""
+    textures: TextureFiles | None = None
+    """Where the textures of the people are; none = unknown."""
     attribute_protocol: AttributeProtocol = "labelled"
     """How predictions of the attributes are scored: by the published protocol, where the dataset has one."""
 
     @field_validator("file_name")
     @classmethod
     def _is_expression(cls, pattern: str | None) -> str | None:
-        try:
-            groups = {"pid", "camid"} if pattern is None else set(re.compile(pattern).groupindex)
-        except (re.error, OverflowError, RecursionError) as error:
-            raise ValueError(f"is no regular expression ({error})") from error
-        if not {"pid", "camid"} <= groups:
-            raise ValueError(f"the expression {pattern} lacks a group named pid or camid")
-        return pattern
+        return _expression(pattern, "pid", "camid")
 
     @field_validator("keypoints")
     @classmethod
     def _is_plain_name(cls, file: str | None) -> str | None:
-        if file is not None and Path(file).name != file:
-            raise ValueError(f"keypoints: '{file}' must be the name of a file in the source folder")
-        return file
+        return None if file is None else _plain_name(file, "a file")
 
     @field_validator("layout")
     @classmethod
@@ -125,6 +150,22 @@ class Manifest(Section):
         return self.image_height, self.image_width
 
 
+def _expression(pattern: str | None, *groups: str) -> str | None:
+    try:
+        found = set(groups) if pattern is None else set(re.compile(pattern).groupindex)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError(f"is no regular expression ({error})") from error
+    if not set(groups) <= found:
+        raise ValueError(f"the expression {pattern} lacks a group named {' or '.join(groups)}")
+    return pattern
+
+
+def _plain_name(name: str, of: str) -> str:
+    if Path(name).name != name or name in ("", ".."):
+        raise ValueError(f"'{name}' must be the name of {of} in the source folder")
+    return name
+
+
 def manifest_folder() -> Path:
     """`datasets/` beside the source root, or its copy in the installed package."""
     here = Path(__file__).resolve()
@@ -137,13 +178,13 @@ def manifest_folder() -> Path:
 def load_manifest(name: str, source: Path | None = None) -> Manifest:
     """Read `datasets/<name>.yaml`, or any other file if the name is a path `FILE.yaml`.
 
-    The dataset `folder` is the user's own: what `manifest.yaml` in its source folder says replaces what ours says.
+    The datasets `folder` and `texture_pairs` are the user's own: what `manifest.yaml` in its source folder says replaces what ours says.
 
     Raises:
         DataError: there is no such manifest, or it is malformed.
     """
     paths = [_manifest_file(name)]
-    if name == OWN and source is not None and os.path.lexists(source / "manifest.yaml"):
+    if name in OWN and source is not None and os.path.lexists(source / "manifest.yaml"):
         paths.append(source / "manifest.yaml")
     fields: dict[str, Any] = {}
     try:

@@ -5,7 +5,7 @@ from reid.data.batch import PoseBatch, ReIDBatch
 from reid.data.dataset import Dataset, Split, open_dataset
 from reid.data.descriptors import DescriptorTable, Origin, RowLabels, image_place, list_images, rows_of, write_table
 from reid.data.held_out import HoldOut, hold_out
-from reid.data.kinds import POSE, REID, DataKind
+from reid.data.kinds import POSE, REID, TEXTURES, DataKind
 from reid.data.loading import PoseBatches, ReIDBatches
 from reid.data.map_store import MapStore, map_stores
 from reid.data.parallel import MapTasks, map_in_process, map_in_processes
@@ -22,6 +22,7 @@ __all__ = [
     "POSE",
     "READERS",
     "REID",
+    "TEXTURES",
     "DataError",
     "DataKind",
     "Dataset",

@@ -24,6 +24,9 @@ class ReIDBatch:
     """Names of the A columns."""
     maps_BJhw: Tensor | None = None
     """float32 pose maps that were computed before, if any, moved as the images were."""
+    textures_BCHW: Tensor | None = None
+    """float32 textures of the people in the images in [−1, 1], if any, as high and as wide as the input is high; of the
+    mirrored person where an image was flipped, if the textures are in one of our layouts."""
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:

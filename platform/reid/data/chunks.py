@@ -10,7 +10,7 @@ from PIL import Image
 
 from reid.data.pixels import Box, UnreadableImageError, ignore_mask, jpeg, load_image, resized
 from reid.data.readers import Records
-from reid.data.shards import Columns, map_shard, merge_shards, sha256_of, write_shard
+from reid.data.shards import Column, map_shard, merge_shards, sha256_of, write_shard
 from reid.data.store import Encoding, Shard
 
 
@@ -26,6 +26,22 @@ class Chunk:
     image_size: tuple[int, int]
     """(height, width) of the stored images."""
     encoding: Encoding
+    texture_rows: tuple[int, ...] | None
+    """Which of the split's textures each image has; -1 = none. None where no image of the split has one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextureChunk:
+    """One task: some textures of one split."""
+
+    split: str
+    files: tuple[str, ...]
+    """Relative to the source."""
+    source: Path
+    path: Path
+    """File to write."""
+    side: int
+    """Texels along a side of the stored textures."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,22 +59,41 @@ def write_chunk(chunk: Chunk) -> list[str]:
 
     A chunk with any unreadable image is not written.
     """
-    if _is_complete(chunk):
+    if _is_complete(chunk.path, len(chunk.records)):
         return []
     images: list[NDArray[np.uint8] | bytes] = []
     masks: list[NDArray[np.uint8]] = []
+    seen: list[NDArray[np.uint8]] = []
     complaints: list[str] = []
     for row, relative in enumerate(chunk.records.paths):
         try:
             image = load_image(chunk.source / relative)
             stored, mask = _stored_image(chunk, image, row), _ignore_mask(chunk, image, row)
+            if chunk.records.seen is not None:
+                seen.append(_seen_mask(chunk, row))
         except UnreadableImageError as error:
             complaints.append(str(error) if str(chunk.source) in str(error) else f"{chunk.source / relative}: {error}")
             continue
         images.append(stored)
         masks.append(mask)
     if not complaints:
-        write_shard(chunk.path, _columns(chunk, images, masks))
+        write_shard(chunk.path, _columns(chunk, images, masks) | ({"seen": np.stack(seen)} if seen else {}))
+    return complaints
+
+
+def write_texture_chunk(chunk: TextureChunk) -> list[str]:
+    """Decode the textures of a chunk and write them, unless a former run did; returns complaints as `write_chunk`."""
+    if _is_complete(chunk.path, len(chunk.files)):
+        return []
+    textures: list[NDArray[np.uint8]] = []
+    complaints: list[str] = []
+    for file in chunk.files:
+        try:
+            textures.append(np.asarray(resized(_load_square(chunk.source / file), (chunk.side, chunk.side))))
+        except UnreadableImageError as error:
+            complaints.append(str(error))
+    if not complaints:
+        write_shard(chunk.path, {"texture": np.stack(textures)})
     return complaints
 
 
@@ -73,16 +108,18 @@ def write_merged(merge: Merge) -> Shard:
     )
 
 
-def _is_complete(chunk: Chunk) -> bool:
+def _is_complete(path: Path, rows: int) -> bool:
     try:
-        return bool(map_shard(chunk.path).num_rows == len(chunk.records))
+        return bool(map_shard(path).num_rows == rows)
     except (OSError, pa.ArrowException):
         return False
 
 
-def _columns(chunk: Chunk, images: list[NDArray[np.uint8] | bytes], masks: list[NDArray[np.uint8]]) -> Columns:
+def _columns(
+    chunk: Chunk, images: list[NDArray[np.uint8] | bytes], masks: list[NDArray[np.uint8]]
+) -> dict[str, Column]:
     records = chunk.records
-    columns: dict[str, NDArray[np.generic] | list[bytes] | list[str]] = {
+    columns: dict[str, Column] = {
         "image": np.stack(images) if chunk.encoding == "raw" else [bytes(image) for image in images],
         "pid": records.pids_N,
         "camid": records.camids_N,
@@ -93,7 +130,24 @@ def _columns(chunk: Chunk, images: list[NDArray[np.uint8] | bytes], masks: list[
     if records.keypoints_NMJ3 is not None:
         columns["keypoints"] = records.keypoints_NMJ3
         columns["ignore"] = np.stack(masks)
+    if chunk.texture_rows is not None:
+        columns["texture"] = np.array(chunk.texture_rows, np.int64)
     return columns
+
+
+def _load_square(path: Path) -> Image.Image:
+    image = load_image(path)
+    if image.width != image.height:
+        raise UnreadableImageError(f"{path} has {image.width} × {image.height} pixels and is no square")
+    return image
+
+
+def _seen_mask(chunk: Chunk, row: int) -> NDArray[np.uint8]:
+    """1 where the image shows at least half of the texel."""
+    assert chunk.records.seen is not None
+    side = chunk.image_size[0]
+    mask = _load_square(chunk.source / chunk.records.seen[row]).convert("L")
+    return (np.asarray(mask.resize((side, side), Image.Resampling.BOX)) > 127).astype(np.uint8)
 
 
 def _box(chunk: Chunk, row: int) -> Box | None:

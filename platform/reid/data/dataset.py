@@ -3,33 +3,34 @@
 
 Shards are memory-mapped when first used, in each process anew: all workers of a node share one copy in the page cache.
 
-Legend: N images of a split, B images of a batch, H × W stored pixels, A attributes, M people, J = 18 joints.
+Legend: N images of a split, B images of a batch, H × W stored pixels, A attributes, M people, J = 18 joints,
+        S texels along the side of a texture.
 """
 
 import os
 from collections.abc import Callable, Collection, Mapping
 from functools import cached_property
-from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
-import pyarrow as pa
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from reid.config import JOINTS, Attribute, AttributeProtocol, DataError
-from reid.data.pixels import IGNORE_STRIDE, UnreadableImageError, load_image, resized
-from reid.data.shards import map_shard, numeric, sha256_of
+from reid.config import Attribute, AttributeProtocol, DataError
+from reid.data.columns import image_columns, texture_columns
+from reid.data.pixels import UnreadableImageError, load_image, resized
+from reid.data.rows import Rows
+from reid.data.shards import sha256_of
 from reid.data.store import StoredSplit, StoreManifest, read_manifest
 
 
-class Maps(Protocol):
-    """Maps of a split's images that were computed before."""
+class Computed(Protocol):
+    """What was computed before of each of a split's images."""
 
     def gather(self, indices: ArrayLike) -> Tensor:
-        """float32 maps B × J × h × w in the order of `indices`."""
+        """That of B images in the order of `indices`."""
 
 
 class Split:
@@ -37,8 +38,10 @@ class Split:
 
     def __init__(self, folder: Path, manifest: StoreManifest, stored: StoredSplit) -> None:
         self._folder, self._manifest, self._stored = folder, manifest, stored
-        self._maps: Maps | None = None
-        self._starts = np.cumsum([0, *(shard.rows for shard in stored.shards)])
+        self._rows = Rows(folder, stored.shards, lambda shard: image_columns(shard, manifest, stored))
+        self._textures = Rows(folder, stored.textures, lambda shard: texture_columns(manifest))
+        self._maps: Computed | None = None
+        self._given_textures: tuple[Computed, str | None] | None = None
 
     def __len__(self) -> int:
         return self._stored.rows
@@ -46,135 +49,121 @@ class Split:
     @cached_property
     def pids_N(self) -> NDArray[np.int64]:
         """Identities; 0 = distractor, -1 = unknown."""
-        return np.concatenate(self._views("pid"))
+        return self._rows.column("pid")
 
     @cached_property
     def camids_N(self) -> NDArray[np.int64]:
         """Cameras from 1; negative = unknown."""
-        return np.concatenate(self._views("camid"))
+        return self._rows.column("camid")
 
     @cached_property
     def names(self) -> list[str]:
         """Names of the source images."""
-        return [name for batch in self._batches for name in batch.column("name").to_pylist()]
+        return [name for batch in self._rows.batches for name in batch.column("name").to_pylist()]
 
     @cached_property
     def attributes_NA(self) -> NDArray[np.int8]:
         """Classes in the order of `Dataset.attributes`; -1 = missing."""
         if not self._manifest.attributes:
             return np.empty((len(self), 0), np.int8)
-        return np.concatenate(self._views("attributes"))
+        return self._rows.column("attributes")
 
     @property
-    def maps(self) -> Maps | None:
-        """Pose maps of the images, where a phase has attached them."""
+    def maps(self) -> Computed | None:
+        """float32 pose maps J × h × w of the images, where a phase has attached them."""
         return self._maps
 
-    def attach(self, maps: Maps) -> None:
-        """Have maps of the images go along with them."""
-        self._maps = maps
+    def attach(
+        self, maps: Computed | None = None, *, textures: Computed | None = None, texture_layout: str | None = None
+    ) -> None:
+        """Have what was computed of the images go along with them; what is not given stays as it was.
+
+        Args:
+            maps: float32 J × h × w of an image.
+            textures: uint8 S × S × 3 of an image, in place of the store's own.
+            texture_layout: the layout that these are in; none = another than those that we know.
+        """
+        if maps is not None:
+            self._maps = maps
+        if textures is not None:
+            self._given_textures = textures, texture_layout
+
+    @property
+    def has_textures(self) -> bool:
+        """Whether every image comes with a texture, its own or an attached one."""
+        return self._given_textures is not None or bool((self.texture_rows_N >= 0).all())
+
+    @property
+    def texture_layout(self) -> str | None:
+        """A key of `reid.config.TEXTURE_LAYOUTS`; none = another layout."""
+        return self._manifest.texture_layout if self._given_textures is None else self._given_textures[1]
+
+    @property
+    def has_seen(self) -> bool:
+        """Whether images say which of their own textures' texels they show."""
+        return self._stored.seen
+
+    @cached_property
+    def texture_rows_N(self) -> NDArray[np.int64]:
+        """Which of the store's textures each image has: images of one number show one person; -1 = none."""
+        if not len(self._textures):
+            return np.full(len(self), -1, np.int64)
+        rows_N: NDArray[np.int64] = self._rows.column("texture")
+        if rows_N.min() < -1 or rows_N.max() >= len(self._textures):
+            raise DataError(
+                f"{self._folder}: a shard is damaged, delete the folder and prepare again: its column texture counts "
+                f"{rows_N.min()}..{rows_N.max()}, and there are {len(self._textures)} textures"
+            )
+        return rows_N
 
     def gather(self, indices: ArrayLike) -> Tensor:
         """uint8 images B × H × W × 3 in the order of `indices`."""
         if self._manifest.encoding == "raw":
-            return self._gather(self._images, indices)
+            return self._rows.gather("image", indices)
         return self._decode(indices)
 
     def keypoints(self, indices: ArrayLike) -> Tensor:
         """float32 joints B × M × J × 3 as (x, y, v) in stored pixels; v = 0 not labelled."""
-        return self._gather(self._keypoints, indices)
+        return self._rows.gather("keypoints", indices)
 
     def ignore(self, indices: ArrayLike) -> Tensor:
         """bool masks B × H/8 × W/8: True where people are not annotated."""
-        return self._gather(self._ignore, indices).bool()
+        return self._rows.gather("ignore", indices).bool()
 
-    @cached_property
-    def _batches(self) -> list[pa.RecordBatch]:
-        try:
-            batches = [map_shard(self._folder / shard.file) for shard in self._stored.shards]
-            for batch, shard in zip(batches, self._stored.shards, strict=True):
-                _require_columns(batch, shard.rows, self._manifest)
-            return batches
-        except (OSError, pa.ArrowException, ValueError) as error:
-            raise DataError(
-                f"{self._folder}: a shard is damaged, delete the folder and prepare again: {error}"
-            ) from error
+    def textures(self, indices: ArrayLike) -> Tensor:
+        """uint8 textures B × S × S × 3 in the order of `indices`.
 
-    def _views(self, column: str) -> list[NDArray[Any]]:
-        return [numeric(batch.column(column)) for batch in self._batches]
+        Raises:
+            DataError: an image has none.
+        """
+        if self._given_textures is not None:
+            return self._given_textures[0].gather(indices)
+        wanted = self._rows.require_inside(indices)
+        rows = self.texture_rows_N[wanted]
+        if (rows < 0).any():
+            without = self.names[wanted[rows < 0][0]]
+            raise DataError(f"{self._folder}: there is no texture of {without}: leave it out, or give it one")
+        return self._textures.gather("texture", rows)
 
-    @cached_property
-    def _images(self) -> list[NDArray[Any]]:
-        return self._views("image")
+    def seen(self, indices: ArrayLike) -> Tensor:
+        """bool masks B × S × S: True where the image shows the texel of its own texture.
 
-    @cached_property
-    def _keypoints(self) -> list[NDArray[Any]]:
-        return self._views("keypoints")
-
-    @cached_property
-    def _ignore(self) -> list[NDArray[Any]]:
-        return self._views("ignore")
-
-    def _locate(self, indices: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """(shard, row within it) of each index."""
-        wanted = np.asarray(indices, np.int64)
-        if wanted.size and (wanted.min() < 0 or wanted.max() >= len(self)):
-            raise IndexError(f"indices must lie in 0..{len(self) - 1}, got {wanted.min()}..{wanted.max()}")
-        shards = np.searchsorted(self._starts, wanted, side="right") - 1
-        return shards, wanted - self._starts[shards]
-
-    def _gather(self, views: list[NDArray[Any]], indices: ArrayLike) -> Tensor:
-        shards, rows = self._locate(indices)
-        gathered = np.empty((len(rows), *views[0].shape[1:]), views[0].dtype)
-        for shard in np.unique(shards):
-            here = np.flatnonzero(shards == shard)
-            if len(here) == len(rows):  # the usual case: copied once
-                np.take(views[shard], rows, axis=0, out=gathered, mode="clip")
-            else:
-                gathered[here] = views[shard][rows[here]]
-        return torch.from_numpy(gathered)
+        Raises:
+            DataError: that is not known.
+        """
+        if not self.has_seen:
+            raise DataError(f"{self._folder}: it is not known which texels the images show: put masks beside them")
+        return self._rows.gather("seen", indices).bool()
 
     def _decode(self, indices: ArrayLike) -> Tensor:
-        shards, rows = self._locate(indices)
-        columns = [batch.column("image") for batch in self._batches]
-        decoded = np.empty((len(rows), self._manifest.height, self._manifest.width, 3), np.uint8)
-        for image, shard, row in zip(decoded, shards.tolist(), rows.tolist(), strict=True):
-            file = BytesIO(columns[shard][row].as_buffer())
+        size = self._manifest.height, self._manifest.width
+        decoded = np.empty((len(self._rows.require_inside(indices)), *size, 3), np.uint8)
+        for image, file in zip(decoded, self._rows.files("image", indices), strict=True):
             try:
-                image[:] = np.asarray(resized(load_image(file), (self._manifest.height, self._manifest.width)))
+                image[:] = np.asarray(resized(load_image(file), size))
             except UnreadableImageError as error:
                 raise DataError(f"{self._folder}: an image is damaged, delete the folder and prepare again") from error
         return torch.from_numpy(decoded)
-
-
-def _require_columns(batch: pa.RecordBatch, rows: int, manifest: StoreManifest) -> None:
-    """
-    Raises:
-        ValueError: a shard has not the rows and columns that its manifest says.
-    """
-    height, width, people = manifest.height, manifest.width, manifest.max_people
-    types = {"pid": pa.int64(), "camid": pa.int64(), "name": pa.string(), "image": pa.binary()}
-    if manifest.encoding == "raw":
-        types["image"] = pa.fixed_shape_tensor(pa.uint8(), (height, width, 3))
-    if manifest.attributes:
-        types["attributes"] = pa.list_(pa.int8(), len(manifest.attributes))
-    if people:  # of the split that has most
-        own = min(people, _people(batch))
-        types["keypoints"] = pa.fixed_shape_tensor(pa.float32(), (own, len(JOINTS), 3))
-        types["ignore"] = pa.fixed_shape_tensor(pa.uint8(), (height // IGNORE_STRIDE, width // IGNORE_STRIDE))
-    if batch.num_rows != rows:
-        raise ValueError(f"it has {batch.num_rows} rows instead of {rows}")
-    found = {field.name: field.type for field in batch.schema}
-    for name, expected in types.items():
-        if found.get(name) != expected or batch.column(name).null_count:
-            raise ValueError(f"its column {name} holds {found.get(name)} instead of {expected}")
-
-
-def _people(batch: pa.RecordBatch) -> int:
-    """People an image that the shard has joints of; 1 where it has no such column."""
-    index = batch.schema.get_field_index("keypoints")
-    kind = batch.schema.field(index).type if index >= 0 else None
-    return int(kind.shape[0]) if isinstance(kind, pa.FixedShapeTensorType) and kind.shape else 1
 
 
 class Dataset:
@@ -223,6 +212,21 @@ class Dataset:
         """Whether images come with joints and ignore masks."""
         return self._manifest.max_people > 0
 
+    @property
+    def has_textures(self) -> bool:
+        """Whether images come with textures of the people that they show; distractors have none."""
+        return self._manifest.texture_side > 0
+
+    @property
+    def texture_side(self) -> int:
+        """Texels along a side of the stored textures; 0 = there are none."""
+        return self._manifest.texture_side
+
+    @property
+    def texture_layout(self) -> str | None:
+        """That of the stored textures: a key of `reid.config.TEXTURE_LAYOUTS`; none = another."""
+        return self._manifest.texture_layout
+
     def __reduce__(self) -> tuple[Callable[..., "Dataset"], tuple[Any, ...]]:
         return _reopen, (self.path, self.digest, tuple(self.splits))
 
@@ -243,7 +247,7 @@ def open_dataset(
     folder = Path(path).absolute()
     manifest = read_manifest(folder).only(splits)
     for stored in manifest.splits.values():
-        for shard in stored.shards:
+        for shard in stored.files:
             file = folder / shard.file
             remedy = f"delete the folder {folder} and prepare again"
             if not os.path.isfile(file):

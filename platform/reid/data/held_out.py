@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from reid.config import DataError
-from reid.data.dataset import Dataset, Maps, Split
+from reid.data.dataset import Computed, Dataset, Split
 from reid.data.streams import Stream, generator
 
 
@@ -59,8 +59,8 @@ class _HeldOutView(Dataset):
 
 
 @dataclass(frozen=True)
-class _RowsOfMaps:
-    whole: Maps
+class _RowsOf:
+    whole: Computed
     rows: NDArray[np.int64]
 
     def gather(self, indices: ArrayLike) -> Tensor:
@@ -93,8 +93,24 @@ class _Rows(Split):
         return self._whole.attributes_NA[self._rows_N]
 
     @property
-    def maps(self) -> Maps | None:
-        return None if self._whole.maps is None else _RowsOfMaps(self._whole.maps, self._rows_N)
+    def maps(self) -> Computed | None:
+        return None if self._whole.maps is None else _RowsOf(self._whole.maps, self._rows_N)
+
+    @property
+    def has_textures(self) -> bool:
+        return self._whole.has_textures
+
+    @property
+    def texture_layout(self) -> str | None:
+        return self._whole.texture_layout
+
+    @property
+    def has_seen(self) -> bool:
+        return self._whole.has_seen
+
+    @cached_property
+    def texture_rows_N(self) -> NDArray[np.int64]:
+        return self._whole.texture_rows_N[self._rows_N]
 
     def gather(self, indices: ArrayLike) -> Tensor:
         return self._whole.gather(self._rows_N[np.asarray(indices)])
@@ -104,6 +120,12 @@ class _Rows(Split):
 
     def ignore(self, indices: ArrayLike) -> Tensor:
         return self._whole.ignore(self._rows_N[np.asarray(indices)])
+
+    def textures(self, indices: ArrayLike) -> Tensor:
+        return self._whole.textures(self._rows_N[np.asarray(indices)])
+
+    def seen(self, indices: ArrayLike) -> Tensor:
+        return self._whole.seen(self._rows_N[np.asarray(indices)])
 
 
 def _divide(train: Split, rule: HoldOut) -> dict[str, NDArray[np.int64]]:

@@ -20,3 +20,5 @@ REID = DataKind(name="reid", batches=ReIDBatches)
 """Person images with identities, cameras and attributes: `data.name`."""
 POSE = DataKind(name="pose", batches=PoseBatches, identities=False)
 """Images of people with their joints: COCO, or the scenes that `embedded` renders."""
+TEXTURES = DataKind(name="textures", batches=ReIDBatches, identities=False)
+"""Images of people with their textures: pairs on disk, or those that `embedded` renders."""

@@ -11,7 +11,16 @@ from torch import Tensor
 from reid.config import DataConfig, DataError
 from reid.data.batch import PoseBatch, ReIDBatch
 from reid.data.dataset import Dataset, Split
-from reid.data.transforms import Draws, augment, augment_pose, draw, move_maps, normalise
+from reid.data.transforms import (
+    Draws,
+    augment,
+    augment_pose,
+    draw,
+    mirror_textures,
+    move_maps,
+    normalise,
+    texture_target,
+)
 from reid.models import POSE_STRIDE
 
 
@@ -128,13 +137,27 @@ class ReIDBatches(_Batches):
         indices_B = indices_G[rows]
         draws = self._draws(len(indices_G), rows, seed, epoch, step)
         maps_BJhw = self.maps(indices_B)
+        textures_BCHW = self.textures(indices_B) if self.split.has_textures else None
+        if textures_BCHW is not None and self.split.texture_layout is not None:
+            textures_BCHW = mirror_textures(textures_BCHW, draws, self._augmentation)
         return ReIDBatch(
             images_BCHW=self._augmented(indices_B, draws),
             labels_B=self._to_device(torch.from_numpy(self.labels_N[indices_B])),
             attributes_BA=self._to_device(torch.from_numpy(self._attributes_NA[indices_B])),
             attribute_names=self.attribute_names,
             maps_BJhw=None if maps_BJhw is None else move_maps(maps_BJhw, draws, self._augmentation, self._size),
+            textures_BCHW=textures_BCHW,
         )
+
+    def textures(self, indices: ArrayLike) -> Tensor:
+        """float32 textures B × 3 × H × H in [−1, 1] of images that are not flipped; H is the height of the input.
+
+        Raises:
+            DataError: there are none, or an image has none.
+        """
+        if not (self._dataset.has_textures or self.split.has_textures):
+            raise DataError(f"{self._dataset.name} has no textures of its people: name a folder of them as `textures`")
+        return texture_target(self._to_device(self.split.textures(indices)), self._size[0])
 
 
 class PoseBatches(_Batches):

@@ -1,6 +1,8 @@
-"""Maps of a dataset's images, computed once and kept: memory-mapped, and shared by whoever trains on the same images.
+"""What is computed of a dataset's images once and kept: memory-mapped, and shared by whoever trains on the same images.
 
-Legend: N images of a split, B images of a batch, J channels, h × w map cells.
+Pose maps, float32 J × h × w of an image, or textures, uint8 S × S × 3.
+
+Legend: N images of a split, B images of a batch, J channels, h × w map cells, S texels along a side.
 """
 
 import hashlib
@@ -8,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -28,7 +31,7 @@ COLUMN = "maps"
 
 @dataclass(frozen=True, kw_only=True)
 class MapStore:
-    """Where the maps of one split are: a file for every `CHUNK_ROWS` images."""
+    """Where that of one split is: a file for every `CHUNK_ROWS` images."""
 
     folder: Path
     """On this node."""
@@ -37,9 +40,9 @@ class MapStore:
     """Images N of the split."""
 
     def gather(self, indices: ArrayLike) -> Tensor:
-        """float32 maps B × J × h × w in the order of `indices`."""
+        """That of B images in the order of `indices`, as it was computed."""
         chunks, rows = np.divmod(np.asarray(indices, np.int64), CHUNK_ROWS)
-        gathered = np.empty((len(rows), *self._views[0].shape[1:]), np.float32)
+        gathered = np.empty((len(rows), *self._views[0].shape[1:]), self._views[0].dtype)
         for chunk in np.unique(chunks):
             here = np.flatnonzero(chunks == chunk)
             gathered[here] = self._views[chunk][rows[here]]
@@ -52,10 +55,10 @@ class MapStore:
         *,
         share: tuple[int, int] = (0, 1),
     ) -> None:
-        """Compute the maps of every chunk that is missing here and in the storage.
+        """Compute every chunk that is missing here and in the storage.
 
         Args:
-            compute: maps of the images at some indices.
+            compute: that of the images at some indices; real numbers are kept as float32.
             storage: a remote one receives what is computed, and gives what another node has computed.
             share: (rank, number of ranks): this process computes every so many chunks.
         """
@@ -64,9 +67,10 @@ class MapStore:
             if self._is_whole(number) or self._fetch(number, storage):
                 continue
             first = number * CHUNK_ROWS
-            maps = compute(np.arange(first, min(first + CHUNK_ROWS, self.rows)))
+            computed = compute(np.arange(first, min(first + CHUNK_ROWS, self.rows)))
+            kept = computed.float() if computed.is_floating_point() else computed
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_shard(self._file(number), {COLUMN: maps.float().cpu().numpy()})
+            write_shard(self._file(number), {COLUMN: kept.cpu().numpy()})
             if not storage.is_local:
                 self._remote(number, storage).upload(self._file(number))
 
@@ -104,15 +108,15 @@ class MapStore:
         return self._is_whole(number)
 
     @cached_property
-    def _views(self) -> list[NDArray[np.float32]]:
+    def _views(self) -> list[NDArray[Any]]:
         return [numeric(map_shard(self._file(number)).column(COLUMN)) for number in range(self._chunks)]
 
 
 def map_stores(dataset: Dataset, key: str, storage: Storage) -> dict[str, MapStore]:
-    """Where the maps of each split of a dataset are.
+    """Where what is computed of each split of a dataset is.
 
     Args:
-        key: digest of all that they depend on beside the images.
+        key: digest of all that it depends on beside the images.
     """
     digest = hashlib.sha256(f"{dataset.digest}/{key}".encode()).hexdigest()[:24]
     folder = storage.scratch / FOLDER / digest

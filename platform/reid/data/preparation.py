@@ -9,19 +9,20 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from filelock import FileLock
 
 from reid.config import DataError, Manifest, load_manifest
-from reid.data.chunks import Chunk, Merge, write_chunk, write_merged
+from reid.data.chunks import Chunk, Merge, TextureChunk, write_chunk, write_merged, write_texture_chunk
 from reid.data.dataset import Dataset, open_dataset
 from reid.data.parallel import MapTasks, map_in_process
 from reid.data.readers import READERS, Records
 from reid.data.readers.checks import some_of
 from reid.data.readers.person_keypoints import with_keypoints
+from reid.data.readers.texture_files import with_textures
 from reid.data.store import MANIFEST, SCHEMA_VERSION, Encoding, Shard, StoredSplit, StoreManifest, content_digest
 from reid.storage import PARTIAL, write_whole
 
@@ -74,9 +75,11 @@ def prepare(
         if not (destination / MANIFEST).exists():
             splits = _read(manifest, source, image_size)
             _start(destination, plan)
+            textures = _texture_chunks(splits, source, destination, image_size[0])
+            _write_texture_chunks(textures, source, destination, map_tasks)
             chunks = _chunks(splits, source, destination, image_size, encoding)
             _write_chunks(chunks, source, destination, map_tasks, progress)
-            stored = _merge_chunks(chunks, splits, destination, map_tasks)
+            stored = _merge_chunks(chunks, textures, splits, destination, map_tasks)
             _finish(destination, _store_manifest(manifest, source, plan, encoding, image_size, splits, stored))
         return _open(destination, plan, splits)
 
@@ -122,7 +125,8 @@ def _read(manifest: Manifest, source: Path, image_size: tuple[int, int]) -> dict
         raise DataError(
             f"datasets/{manifest.name}.yaml: invalid reader '{manifest.reader}', expected one of {', '.join(READERS)}"
         )
-    return with_keypoints(READERS[manifest.reader](source, manifest, image_size), source, manifest, image_size)
+    splits = READERS[manifest.reader](source, manifest, image_size)
+    return with_textures(with_keypoints(splits, source, manifest, image_size), source, manifest)
 
 
 def _start(destination: Path, plan: str) -> None:
@@ -140,17 +144,35 @@ def _start(destination: Path, plan: str) -> None:
 def _chunks(
     splits: Mapping[str, Records], source: Path, destination: Path, image_size: tuple[int, int], encoding: Encoding
 ) -> list[Chunk]:
+    chunks = []
+    for split, records in splits.items():
+        rows = {file: row for row, file in enumerate(records.distinct_textures)}
+        for start in range(0, len(records), CHUNK_ROWS):
+            part = records[start : start + CHUNK_ROWS]
+            chunk = Chunk(
+                split=split,
+                records=part,
+                source=source,
+                path=destination / CHUNKS / f"{split}-{start:09d}.arrow",
+                image_size=image_size,
+                encoding=encoding,
+                texture_rows=tuple(rows.get(file or "", -1) for file in part.textures or ()) if rows else None,
+            )
+            chunks.append(chunk)
+    return chunks
+
+
+def _texture_chunks(splits: Mapping[str, Records], source: Path, destination: Path, side: int) -> list[TextureChunk]:
     return [
-        Chunk(
+        TextureChunk(
             split=split,
-            records=records[start : start + CHUNK_ROWS],
+            files=records.distinct_textures[start : start + CHUNK_ROWS],
             source=source,
-            path=destination / CHUNKS / f"{split}-{start:09d}.arrow",
-            image_size=image_size,
-            encoding=encoding,
+            path=destination / CHUNKS / f"{split}-textures-{start:09d}.arrow",
+            side=side,
         )
         for split, records in splits.items()
-        for start in range(0, len(records), CHUNK_ROWS)
+        for start in range(0, len(records.distinct_textures), CHUNK_ROWS)
     ]
 
 
@@ -169,21 +191,50 @@ def _write_chunks(
         raise DataError(f"{source}: unpack again or remove {len(unreadable)} unreadable images: {some_of(unreadable)}")
 
 
+def _write_texture_chunks(chunks: list[TextureChunk], source: Path, destination: Path, map_tasks: MapTasks) -> None:
+    if wrong := [complaint for complaints in map_tasks(write_texture_chunk, chunks) for complaint in complaints]:
+        shutil.rmtree(destination)
+        raise DataError(
+            f"{source}: {len(wrong)} textures are not what they should be, make them anew: {some_of(wrong)}"
+        )
+
+
 def _merge_chunks(
-    chunks: list[Chunk], splits: Mapping[str, Records], destination: Path, map_tasks: MapTasks
+    chunks: list[Chunk],
+    textures: list[TextureChunk],
+    splits: Mapping[str, Records],
+    destination: Path,
+    map_tasks: MapTasks,
 ) -> dict[str, StoredSplit]:
-    merges = [
-        Merge(split=split, chunks=group, path=destination / f"{split}-{number:05d}.arrow")
-        for split in splits
-        for number, group in enumerate(_grouped(chunk.path for chunk in chunks if chunk.split == split))
-    ]
-    shards: dict[str, list[Shard]] = {split: [] for split in splits}
-    for merge, shard in zip(merges, map_tasks(write_merged, merges), strict=True):
-        shards[merge.split].append(shard)
+    shards, texture_shards = (_merged(kind, destination, map_tasks) for kind in (chunks, textures))
     return {
-        split: StoredSplit(rows=len(records), identities=records.num_identities, shards=tuple(shards[split]))
+        split: StoredSplit(
+            rows=len(records),
+            identities=records.num_identities,
+            shards=shards[split],
+            textures=texture_shards.get(split, ()),
+            seen=records.seen is not None,
+        )
         for split, records in splits.items()
     }
+
+
+def _merged(
+    chunks: Sequence[Chunk | TextureChunk], destination: Path, map_tasks: MapTasks
+) -> dict[str, tuple[Shard, ...]]:
+    """Few large shards by split, named as its chunks are."""
+    paths: dict[str, list[Path]] = {}
+    for chunk in chunks:
+        paths.setdefault(chunk.split, []).append(chunk.path)
+    merges = [
+        Merge(split=split, chunks=group, path=destination / f"{group[0].stem.rpartition('-')[0]}-{number:05d}.arrow")
+        for split, files in paths.items()
+        for number, group in enumerate(_grouped(files))
+    ]
+    shards: dict[str, tuple[Shard, ...]] = {}
+    for merge, shard in zip(merges, map_tasks(write_merged, merges), strict=True):
+        shards[merge.split] = (*shards.get(merge.split, ()), shard)
+    return shards
 
 
 def _grouped(paths: Iterable[Path]) -> list[tuple[Path, ...]]:
@@ -209,6 +260,7 @@ def _store_manifest(
     stored: dict[str, StoredSplit],
 ) -> StoreManifest:
     keypoints = [records.keypoints_NMJ3 for records in splits.values() if records.keypoints_NMJ3 is not None]
+    textured = any(split.textures for split in stored.values())
     fields = StoreManifest(
         schema_version=SCHEMA_VERSION,
         name=manifest.name,
@@ -221,6 +273,8 @@ def _store_manifest(
         max_people=max((joints_NMJ3.shape[1] for joints_NMJ3 in keypoints), default=0),
         attributes=manifest.attributes,
         attribute_protocol=manifest.attribute_protocol,
+        texture_side=image_size[0] if textured else 0,
+        texture_layout=manifest.textures.layout if textured and manifest.textures is not None else None,
         splits=stored,
     )
     return fields.model_copy(update={"digest": content_digest(fields.model_dump(mode="json"))})

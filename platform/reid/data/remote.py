@@ -57,7 +57,7 @@ def local_copy(place: str | Path, cache_root: str | Path, splits: Collection[str
 
 def _copy(source: Place, manifest: StoreManifest, text: bytes, target: Path) -> None:
     for split in manifest.splits.values():
-        for shard in split.shards:
+        for shard in split.files:
             _copy_shard(source / shard.file, shard, target / shard.file)
     (target / MANIFEST).write_bytes(text)
 

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from reid.config import require_file
 from reid.storage import whole_file
 
-Columns = Mapping[str, NDArray[Any] | list[bytes] | list[str]]
+Column = NDArray[Any] | list[bytes] | list[str]
+Columns = Mapping[str, Column]
 
 
 def write_shard(path: Path, columns: Columns) -> None:
@@ -68,7 +69,7 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _to_arrow(values: NDArray[Any] | list[bytes] | list[str]) -> pa.Array:
+def _to_arrow(values: Column) -> pa.Array:
     if isinstance(values, list) or values.ndim == 1:
         return pa.array(values)
     flat = pa.array(np.ascontiguousarray(values).reshape(-1))

@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_core import from_json
 
 from reid.config import (
+    TEXTURE_LAYOUTS,
     Attribute,
     AttributeProtocol,
     Count,
@@ -20,7 +21,7 @@ from reid.config import (
     read_file,
 )
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 MANIFEST = "manifest.json"
 Encoding = Literal["raw", "compressed"]
 
@@ -41,12 +42,24 @@ class StoredSplit(Section):
     rows: Positive
     identities: Count
     shards: tuple[Shard, ...] = Field(min_length=1)
+    textures: tuple[Shard, ...] = ()
+    """Textures of the people in the images, a row for each, which the shards' column `texture` counts; none = they are
+    unknown."""
+    seen: bool = False
+    """Whether the shards have a column `seen`: the texels that each image shows."""
 
     @model_validator(mode="after")
-    def _rows_add_up(self) -> "StoredSplit":
+    def _is_consistent(self) -> "StoredSplit":
         if sum(shard.rows for shard in self.shards) != self.rows:
             raise ValueError(f"the shards' rows do not add up to {self.rows}")
+        if self.seen and not self.textures:
+            raise ValueError("texels are seen, and there are no textures")
         return self
+
+    @property
+    def files(self) -> tuple[Shard, ...]:
+        """All that belongs to the split."""
+        return (*self.shards, *self.textures)
 
 
 class StoreManifest(Section):
@@ -69,7 +82,19 @@ class StoreManifest(Section):
     """People per image in the keypoints column; 0 = there are no keypoints."""
     attributes: tuple[Attribute, ...]
     attribute_protocol: AttributeProtocol = "labelled"
+    texture_side: int = Field(0, ge=0, le=1024)
+    """Texels along a side of every texture; 0 = there are none."""
+    texture_layout: str | None = None
+    """What is where on the textures: a key of `reid.config.TEXTURE_LAYOUTS`; none = another layout."""
     splits: dict[str, StoredSplit] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _textures_are_described(self) -> Self:
+        if (self.texture_side > 0) != any(stored.textures for stored in self.splits.values()):
+            raise ValueError(f"texture_side is {self.texture_side}, which does not fit the textures of the splits")
+        if self.texture_layout not in (None, *TEXTURE_LAYOUTS):
+            raise ValueError(f"invalid texture_layout, expected one of {', '.join(TEXTURE_LAYOUTS)}")
+        return self
 
     def only(self, splits: Collection[str] | None) -> Self:
         """The manifest as if it had no more than these splits; none = all. The digest stays that of the whole."""

@@ -5,7 +5,7 @@ Legend: H, W image size in supersampled pixels, N pixels touched by one primitiv
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,8 @@ SUPERSAMPLING = 2
 Floats = NDArray[np.float32]
 Pattern = Callable[[Floats, Floats], Floats]  # (azimuth_N, fall_N) → RGB (N, 3)
 Paint = Floats | Pattern  # RGB (3,) everywhere, or by place
+Texels = NDArray[np.int32]
+Locate = Callable[[str, Floats, Floats], Texels]  # (chart, azimuth_N, fall_N) → places in the texture
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,14 +41,8 @@ class Wrap:
     bottom: float
 
 
-class Canvas:
-    """Colour, depth and owner of each pixel. `owner` is -1 where nothing was drawn."""
-
-    def __init__(self, height: int, width: int, light: Light) -> None:
-        self.height, self.width, self.light = height * SUPERSAMPLING, width * SUPERSAMPLING, light
-        self.colour_HW3 = np.zeros((self.height * self.width, 3), np.uint8)
-        self.depth_HW = np.full(self.height * self.width, -np.inf, np.float32)
-        self.owner_HW = np.full(self.height * self.width, -1, np.int16)
+class Surface(Protocol):
+    """What people are drawn on."""
 
     def capsule(
         self,
@@ -56,6 +52,7 @@ class Canvas:
         paint: Paint,
         *,
         owner: int,
+        chart: str | None = None,
         yaw: float = 0.0,
         thickness: float = 1.0,
         flat: bool = False,
@@ -68,12 +65,46 @@ class Canvas:
             radii: at start and end, pixels.
             paint: an RGB colour (3,), or colours by the azimuth around the body (radians, 0 front, positive to the
                 person's left) and the fall along the axis (0 start, 1 end).
-            owner: written to the owner buffer, at least 0.
+            owner: whose it is, at least 0.
+            chart: its part of the body in a texture; none = it is no part of a body.
             yaw: where the body faces.
             thickness: radius towards the camera relative to the one across.
             flat: cut the ends off straight.
             wrap: take azimuth and fall from this cylinder instead of from the capsule's own axis.
         """
+
+
+class Canvas:
+    """Colour, depth and owner of each pixel. `owner` is -1 where nothing was drawn."""
+
+    def __init__(self, height: int, width: int, light: Light, *, locate: Locate | None = None) -> None:
+        """
+        Args:
+            height, width: of the final image, pixels.
+            locate: keep which texel of the texture each pixel shows, as this tells it.
+        """
+        self.height, self.width, self.light = height * SUPERSAMPLING, width * SUPERSAMPLING, light
+        self.colour_HW3 = np.zeros((self.height * self.width, 3), np.uint8)
+        self.depth_HW = np.full(self.height * self.width, -np.inf, np.float32)
+        self.owner_HW = np.full(self.height * self.width, -1, np.int16)
+        self._locate = locate
+        self._texel_HW = np.full(0 if locate is None else self.height * self.width, -1, np.int32)
+
+    def capsule(
+        self,
+        start: Point,
+        end: Point,
+        radii: tuple[float, float],
+        paint: Paint,
+        *,
+        owner: int,
+        chart: str | None = None,
+        yaw: float = 0.0,
+        thickness: float = 1.0,
+        flat: bool = False,
+        wrap: Wrap | None = None,
+    ) -> None:
+        """See `Surface`."""
         assert owner >= 0
         surface = self._surface(start * SUPERSAMPLING, end * SUPERSAMPLING, radii, thickness, flat)
         if surface is None:
@@ -86,15 +117,25 @@ class Canvas:
         self.owner_HW[pixels] = owner
         if isinstance(paint, np.ndarray):
             self.colour_HW3[pixels] = np.minimum(paint * shade[:, None], np.float32(255))
-            return
+            if self._locate is None:
+                return
+        azimuth, fall = self._place(pixels, nx, fall, yaw, wrap)
+        if not isinstance(paint, np.ndarray):
+            self.colour_HW3[pixels] = np.minimum(paint(azimuth, fall) * shade[:, None], np.float32(255))
+        if self._locate is not None:
+            self._texel_HW[pixels] = -1 if chart is None else self._locate(chart, azimuth, fall)
+
+    def _place(
+        self, pixels: NDArray[Any], nx: Floats, fall: Floats, yaw: float, wrap: Wrap | None
+    ) -> tuple[Floats, Floats]:
+        """Azimuth and fall of what pixels show."""
         if wrap is not None:
             across = (pixels % self.width + np.float32(0.5)) / np.float32(SUPERSAMPLING) - np.float32(wrap.centre_x)
             nx = across / np.float32(wrap.radius)
             height = (pixels // self.width + np.float32(0.5)) / np.float32(SUPERSAMPLING) - np.float32(wrap.top)
             fall = height / np.float32(wrap.bottom - wrap.top)
         azimuth = np.arcsin(np.minimum(np.maximum(nx, np.float32(-1)), np.float32(1))) - np.float32(yaw)
-        azimuth = (azimuth + np.float32(np.pi)) % np.float32(2 * np.pi) - np.float32(np.pi)
-        self.colour_HW3[pixels] = np.minimum(paint(azimuth, fall) * shade[:, None], np.float32(255))
+        return (azimuth + np.float32(np.pi)) % np.float32(2 * np.pi) - np.float32(np.pi), fall
 
     def _surface(
         self, start: Point, end: Point, radii: tuple[float, float], thickness: float, flat: bool
@@ -146,6 +187,11 @@ class Canvas:
     def owners(self) -> NDArray[np.int16]:
         """Owner of each pixel of the final image (H / s, W / s), sampled at one of its s² subpixels."""
         return self.owner_HW.reshape(self.height, self.width)[1::SUPERSAMPLING, 1::SUPERSAMPLING]
+
+    def texels(self, owner: int) -> Texels:
+        """The texel that each subpixel of `owner` shows, in no order."""
+        texels: Texels = self._texel_HW[(self.owner_HW == owner) & (self._texel_HW >= 0)]
+        return texels
 
     def is_visible(self, point: Point, owner: int, tolerance: float) -> bool:
         """Whether a point (image frame, pixels) of `owner` lies at most `tolerance` pixels under what is seen there."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reid.embedded.draw import Canvas, Floats, Paint, Wrap
+from reid.embedded.draw import Floats, Paint, Surface, Wrap
 from reid.embedded.people import LONG_HAIR, Person
 from reid.embedded.skeleton import SIDES, Joints, Point, Pose, View, bend
 from reid.embedded.textiles import PATTERN_MASKS, face, rgb, shade_of, side_seam, where
@@ -21,7 +21,7 @@ LEFT = np.array([1.0, 0.0, 0.0])
 class Figure:
     """A posed person in front of a canvas."""
 
-    canvas: Canvas
+    canvas: Surface
     person: Person
     joints: Joints  # body frame
     view: View
@@ -29,6 +29,7 @@ class Figure:
 
     def column(
         self,
+        chart: str,
         start: Point,
         end: Point,
         start_size: tuple[float, float],
@@ -38,7 +39,10 @@ class Figure:
         flat: bool = False,
         wrap: Wrap | None = None,
     ) -> None:
-        """A capsule of elliptical section between two points of the body frame; sizes are (half width, half depth)."""
+        """A capsule of elliptical section between two points of the body frame; sizes are (half width, half depth).
+
+        What has a chart in common has its paint in common.
+        """
         view = self.view
         across, towards = zip(*(_extents(size, view.yaw) for size in (start_size, end_size)), strict=True)
         self.canvas.capsule(
@@ -47,6 +51,7 @@ class Figure:
             (view.scale * across[0], view.scale * across[1]),
             paint,
             owner=self.owner,
+            chart=chart,
             yaw=view.yaw,
             thickness=towards[0] / across[0],
             flat=flat,
@@ -66,7 +71,7 @@ def _extents(size: tuple[float, float], yaw: float) -> tuple[float, float]:
     return float(np.hypot(width * cos, depth * sin)), float(np.hypot(width * sin, depth * cos))
 
 
-def draw_person(canvas: Canvas, person: Person, pose: Pose, view: View, *, owner: int) -> Joints:
+def draw_person(canvas: Surface, person: Person, pose: Pose, view: View, *, owner: int) -> Joints:
     """Draws the person and returns its joints in the image frame, pixels of the final image."""
     joints = bend(person, pose)
     figure = Figure(canvas=canvas, person=person, joints=joints, view=view, owner=owner)
@@ -108,16 +113,16 @@ def _draw_trunk(figure: Figure) -> None:
     hem = joints["pelvis"] + 0.005 * height * UP
     around = figure.wrap(top + 0.03 * height * UP, hem, shoulders)
     paint = _straps(person, _upper_paint(person))
-    figure.column(top - 0.01 * height * UP, joints["waist"], shoulders, waist, paint, flat=True, wrap=around)
-    figure.column(joints["waist"], hem, waist, hips, paint, flat=True, wrap=around)
+    figure.column("trunk", top - 0.01 * height * UP, joints["waist"], shoulders, waist, paint, flat=True, wrap=around)
+    figure.column("trunk", joints["waist"], hem, waist, hips, paint, flat=True, wrap=around)
     slope = 0.035 * height
     for side, sign in SIDES.items():
         tip = joints[f"{side}_shoulder"] - 0.01 * height * sign * LEFT
-        figure.column(joints["neck"] - slope * UP, tip, (slope, slope), (slope, slope), paint, wrap=around)
+        figure.column("trunk", joints["neck"] - slope * UP, tip, (slope, slope), (slope, slope), paint, wrap=around)
     _draw_lower(figure, hips)
     skin = rgb(person.skin)
     size = (0.03 * girth, 0.03 * girth)
-    figure.column(joints["neck"] - 0.02 * height * UP, joints["chin"], size, size, skin)
+    figure.column("neck", joints["neck"] - 0.02 * height * UP, joints["chin"], size, size, skin)
 
 
 def _draw_lower(figure: Figure, hips: tuple[float, float]) -> None:
@@ -125,7 +130,7 @@ def _draw_lower(figure: Figure, hips: tuple[float, float]) -> None:
     person, joints, height = figure.person, figure.joints, figure.person.height
     colour = _lower_shade(person)
     pelvis, crotch = joints["pelvis"] + 0.01 * height * UP, joints["pelvis"] - 0.05 * height * UP
-    figure.column(pelvis, crotch, hips, (0.72 * hips[0], 0.8 * hips[1]), colour, flat=True)
+    figure.column("pelvis", pelvis, crotch, hips, (0.72 * hips[0], 0.8 * hips[1]), colour, flat=True)
     if person.lower == "trousers":
         return
     knees = 0.5 * (joints["left_knee"] + joints["right_knee"])
@@ -136,7 +141,7 @@ def _draw_lower(figure: Figure, hips: tuple[float, float]) -> None:
     paint: Paint = colour
     if person.lower == "dress" and person.pattern in ("hoops", "stripes", "checks"):
         paint = where(PATTERN_MASKS[person.pattern], shade_of(person.upper_accent), paint)
-    figure.column(pelvis, hem, hips, (flare, max(flare * 0.85, spread + 0.04 * height)), paint, flat=True)
+    figure.column("skirt", pelvis, hem, hips, (flare, max(flare * 0.85, spread + 0.04 * height)), paint, flat=True)
 
 
 def _lower_shade(person: Person) -> Floats:
@@ -157,10 +162,10 @@ def _draw_legs(figure: Figure) -> None:
         shin_ease = ease if person.long_lower else 0.0
         hip, knee, ankle, toe = (joints[f"{side}_{name}"] for name in ("hip", "knee", "ankle", "toe"))
         sizes = [(radius * girth + extra,) * 2 for radius, extra in ((0.05, ease), (0.034, ease))]
-        figure.column(hip, knee, sizes[0], sizes[1], thigh)
+        figure.column(f"{side}_thigh", hip, knee, sizes[0], sizes[1], thigh)
         shin_sizes = [(radius * girth + shin_ease,) * 2 for radius in (0.034, 0.023)]
-        figure.column(knee, ankle, shin_sizes[0], shin_sizes[1], shin)
-        figure.column(ankle - 0.016 * girth * UP, toe, (0.029 * girth,) * 2, (0.023 * girth,) * 2, shoe)
+        figure.column(f"{side}_shin", knee, ankle, shin_sizes[0], shin_sizes[1], shin)
+        figure.column(f"{side}_shoe", ankle - 0.016 * girth * UP, toe, (0.029 * girth,) * 2, (0.023 * girth,) * 2, shoe)
 
 
 def _draw_arms(figure: Figure) -> None:
@@ -178,9 +183,13 @@ def _draw_arms(figure: Figure) -> None:
     ease = 0.005 * girth if person.long_sleeves else 0.0
     for side in SIDES:
         shoulder, elbow, wrist, hand = (joints[f"{side}_{name}"] for name in ("shoulder", "elbow", "wrist", "hand"))
-        figure.column(shoulder, elbow, (0.034 * girth + ease,) * 2, (0.027 * girth + ease,) * 2, upper)
-        figure.column(elbow, wrist, (0.027 * girth + ease,) * 2, (0.019 * girth + ease,) * 2, lower)
-        figure.column(wrist, hand, (0.021 * girth,) * 2, (0.018 * girth,) * 2, skin)
+        figure.column(
+            f"{side}_upper_arm", shoulder, elbow, (0.034 * girth + ease,) * 2, (0.027 * girth + ease,) * 2, upper
+        )
+        figure.column(
+            f"{side}_lower_arm", elbow, wrist, (0.027 * girth + ease,) * 2, (0.019 * girth + ease,) * 2, lower
+        )
+        figure.column(f"{side}_hand", wrist, hand, (0.021 * girth,) * 2, (0.018 * girth,) * 2, skin)
 
 
 def _draw_head(figure: Figure) -> None:
@@ -197,16 +206,16 @@ def _draw_head(figure: Figure) -> None:
         glasses=person.glasses,
     )
     wrap = figure.wrap(crown + 0.62 * unit * UP, chin - 0.5 * unit * UP, size)
-    figure.column(chin, crown, (0.5 * unit, 0.55 * unit), size, head, wrap=wrap)
+    figure.column("head", chin, crown, (0.5 * unit, 0.55 * unit), size, head, wrap=wrap)
     if person.hair in LONG_HAIR:
         behind = joints["head"] + 0.3 * unit * BACK
         if person.hair == "long":
             tip = joints["neck"] - 0.75 * unit * UP + 0.95 * unit * BACK
-            figure.column(behind, tip, (0.78 * unit, 0.55 * unit), (0.82 * unit, 0.4 * unit), hair)
+            figure.column("hair", behind, tip, (0.78 * unit, 0.55 * unit), (0.82 * unit, 0.4 * unit), hair)
         else:
             knot = crown + 0.75 * unit * BACK
             tip = joints["neck"] - 0.5 * unit * UP + 1.0 * unit * BACK
-            figure.column(knot, tip, (0.36 * unit,) * 2, (0.22 * unit,) * 2, hair)
+            figure.column("hair", knot, tip, (0.36 * unit,) * 2, (0.22 * unit,) * 2, hair)
     if person.hat is not None:
         _draw_hat(figure, unit)
 
@@ -216,15 +225,15 @@ def _draw_hat(figure: Figure, unit: float) -> None:
     paint = shade_of(person.hat_colour)
     base = crown + 0.1 * unit * UP
     height = (0.3 if person.hat == "beanie" else 0.15) * unit
-    figure.column(base, base + height * UP, (0.76 * unit, 0.84 * unit), (0.62 * unit, 0.7 * unit), paint)
+    figure.column("hat", base, base + height * UP, (0.76 * unit, 0.84 * unit), (0.62 * unit, 0.7 * unit), paint)
     brim_height = crown + 0.02 * unit * UP
     if person.hat == "cap":
         tip, size = brim_height - 0.9 * unit * BACK, (0.42 * unit, 0.2 * unit)
-        figure.column(tip + 0.25 * unit * BACK, tip, size, size, paint)
+        figure.column("hat", tip + 0.25 * unit * BACK, tip, size, size, paint)
     if person.hat == "sunhat":
         for direction in (LEFT, -BACK):
             edge = 1.15 * unit * direction
-            figure.column(brim_height - edge, brim_height + edge, (0.2 * unit,) * 2, (0.2 * unit,) * 2, paint)
+            figure.column("hat", brim_height - edge, brim_height + edge, (0.2 * unit,) * 2, (0.2 * unit,) * 2, paint)
 
 
 def _draw_belongings(figure: Figure) -> None:
@@ -235,19 +244,23 @@ def _draw_belongings(figure: Figure) -> None:
         colour = shade_of(person.backpack)
         pocket = where(lambda a, f: np.abs(f - 0.55) < 0.05, colour * 0.6, colour)
         size = (0.088 * height, 0.05 * height)
-        figure.column(centre + 0.045 * height * UP, centre - 0.055 * height * UP, size, size, pocket)
+        figure.column("backpack", centre + 0.045 * height * UP, centre - 0.055 * height * UP, size, size, pocket)
     if person.bag:
         hip = joints["left_hip"] + (0.062 * person.girth + 0.01) * height * LEFT - 0.005 * height * UP
-        _draw_pouch(figure, hip, (0.035 * height, 0.078 * height), 0.1 * height, shade_of(person.bag))
+        _draw_pouch(figure, "bag", hip, (0.035 * height, 0.078 * height), 0.1 * height, shade_of(person.bag))
     if person.handbag:
         hand, colour = joints["right_hand"], shade_of(person.handbag)
-        _draw_pouch(figure, hand - 0.085 * height * UP, (0.03 * height, 0.07 * height), 0.12 * height, colour)
+        _draw_pouch(
+            figure, "handbag", hand - 0.085 * height * UP, (0.03 * height, 0.07 * height), 0.12 * height, colour
+        )
         size = (0.01 * height,) * 2
-        figure.column(hand, hand - 0.04 * height * UP, size, size, colour * 0.7)
+        figure.column("handle", hand, hand - 0.04 * height * UP, size, size, colour * 0.7)
 
 
-def _draw_pouch(figure: Figure, centre: Point, size: tuple[float, float], height: float, colour: Floats) -> None:
+def _draw_pouch(
+    figure: Figure, chart: str, centre: Point, size: tuple[float, float], height: float, colour: Floats
+) -> None:
     """A box with a flap."""
     flap = where(lambda a, f: f < 0.3, colour * 0.72, colour)
     half = 0.5 * height * UP
-    figure.column(centre + half, centre - half, (size[0], size[1] * 0.9), size, flap, flat=True)
+    figure.column(chart, centre + half, centre - half, (size[0], size[1] * 0.9), size, flap, flat=True)

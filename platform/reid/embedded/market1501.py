@@ -1,4 +1,4 @@
-"""Renders a data set in Market-1501's on-disk format, and beside it what the original lacks: everyone's joints.
+"""Renders a data set in Market-1501's on-disk format, and beside it what the original lacks: joints and textures.
 
 Liang Zheng et al., "Scalable Person Re-identification: A Benchmark", ICCV 2015.
 """
@@ -15,7 +15,7 @@ from PIL import Image
 from reid.data import MapTasks
 from reid.embedded.backgrounds import cast_shadow, draw_background, draw_occluder
 from reid.embedded.cameras import CAMERAS, Camera, expose
-from reid.embedded.draw import Canvas
+from reid.embedded.draw import Canvas, Locate
 from reid.embedded.figure import draw_person
 from reid.embedded.keypoints import Annotation, annotation_file, keypoints_in
 from reid.embedded.market_attributes import encode_attributes
@@ -23,11 +23,13 @@ from reid.embedded.people import Person, sample_person
 from reid.embedded.plan import GALLERY, QUERY, STREAMS, TRAIN, Shot, plan_market1501
 from reid.embedded.sizes import BenchmarkSize
 from reid.embedded.skeleton import Joints, View, sample_pose
+from reid.embedded.textures import render_textures
 from reid.embedded.writing import IMAGES_PER_TASK, encode_jpeg
 from reid.storage import whole_folder, write_whole
 
 HEIGHT, WIDTH = 128, 64
 KEYPOINTS_FILE = "person_keypoints.json"
+TEXTURES = "textures"
 SUBJECT = 1
 """Owner of the pixels of whom an image is of."""
 THUMBS_DB = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(504)  # what Windows left in the original's folders
@@ -45,7 +47,7 @@ class ShotsTask:
 
 
 def render_market1501(destination: Path, *, size: BenchmarkSize, seed: int, map_tasks: MapTasks) -> None:
-    """Renders the original's three folders of images, market_attribute.mat and person_keypoints.json into a new folder.
+    """Renders the original's folders and attributes, person_keypoints.json and textures/ into a new folder.
 
     The same `size` and `seed` give the same bytes, however `map_tasks` spreads the work.
 
@@ -58,11 +60,13 @@ def render_market1501(destination: Path, *, size: BenchmarkSize, seed: int, map_
             (root / folder).mkdir()
             write_whole(root / folder / "Thumbs.db", THUMBS_DB)
         write_whole(root / "market_attribute.mat", encode_attributes({"train": plan.train, "test": plan.test}))
+        people = {f"{pid:04d}": person for pid, person in (plan.train | plan.test).items()}
+        render_textures(root / TEXTURES, people, side=size.texture_side, map_tasks=map_tasks)
         chunks = (plan.shots[start : start + IMAGES_PER_TASK] for start in range(0, len(plan.shots), IMAGES_PER_TASK))
         tasks = [ShotsTask(root=str(root), seed=seed, shots=chunk) for chunk in chunks]
-        people = [person for chunk in map_tasks(render_shots, tasks) for person in chunk]
-        assert len(people) == len(plan.shots)
-        write_whole(root / KEYPOINTS_FILE, json.dumps(_annotation_file(plan.shots, people)).encode())
+        annotations = [person for chunk in map_tasks(render_shots, tasks) for person in chunk]
+        assert len(annotations) == len(plan.shots)
+        write_whole(root / KEYPOINTS_FILE, json.dumps(_annotation_file(plan.shots, annotations)).encode())
 
 
 def render_shots(task: ShotsTask) -> list[Annotation | None]:
@@ -70,9 +74,9 @@ def render_shots(task: ShotsTask) -> list[Annotation | None]:
     people = []
     for shot in task.shots:
         rng = np.random.default_rng([task.seed, STREAMS["images"], shot.index])
-        image, person = render_shot(shot, rng)
+        image, canvas, joints = render_shot(shot, rng)
         write_whole(Path(task.root) / shot.path, encode_jpeg(image))
-        people.append(person)
+        people.append(None if joints is None else _annotate(canvas, joints))
     return people
 
 
@@ -84,11 +88,13 @@ def _annotation_file(shots: Sequence[Shot], people: Sequence[Annotation | None])
     return annotation_file("Rendered pedestrians, as the detector's boxes show them", images, annotations)
 
 
-def render_shot(shot: Shot, rng: np.random.Generator) -> tuple[Image.Image, Annotation | None]:
-    """One 128×64 image, and its person's joints."""
+def render_shot(
+    shot: Shot, rng: np.random.Generator, *, locate: Locate | None = None
+) -> tuple[Image.Image, Canvas, Joints | None]:
+    """One 128×64 image, what was drawn on, and the joints of `SUBJECT`."""
     camera = CAMERAS[shot.camera]
     scene = draw_background(camera.background, HEIGHT, WIDTH, rng)
-    canvas = Canvas(HEIGHT, WIDTH, camera.light)
+    canvas = Canvas(HEIGHT, WIDTH, camera.light, locate=locate)
     if rng.random() < 0.3 or shot.person is None:
         scene = _draw_passer_by(canvas, scene, camera, rng, nearer=False)
     joints = None
@@ -101,8 +107,7 @@ def render_shot(shot: Shot, rng: np.random.Generator) -> tuple[Image.Image, Anno
                 _draw_passer_by(canvas, scene, camera, rng, nearer=True)
             else:
                 draw_occluder(canvas, rng, HEIGHT, WIDTH, depth=1000.0, owner=2)
-    annotation = None if joints is None else _annotate(canvas, joints)
-    return expose(canvas.over(scene), camera, rng), annotation
+    return expose(canvas.over(scene), camera, rng), canvas, joints
 
 
 def _annotate(canvas: Canvas, joints: Joints) -> Annotation:

@@ -9,7 +9,9 @@ from reid.embedded.people import Person, sample_person, sample_population
 from reid.embedded.sizes import NUM_CAMERAS, BenchmarkSize
 
 TRAIN, GALLERY, QUERY = "bounding_box_train", "bounding_box_test", "query"
-STREAMS = {"identities": 0, "train": 1, "test": 2, "distractors": 3, "images": 4, "coco": 5}  # of random numbers
+STREAMS = {  # of random numbers
+    "identities": 0, "train": 1, "test": 2, "distractors": 3, "images": 4, "coco": 5, "pairs": 6,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 
+from reid.config import TEXTURE_GRID
+
 NUM_CAMERAS = 6
 
 
 @dataclass(frozen=True, kw_only=True)
 class BenchmarkSize:
-    """Counts of identities and images.
+    """Counts of identities, images and texels.
 
     Raises:
         ValueError: the counts cannot satisfy the benchmark's promises (all cameras used, at least four images and two
@@ -23,6 +25,11 @@ class BenchmarkSize:
     junk_images: int  # pid -1
     coco_train_images: int
     coco_val_images: int
+    texture_side: int = 128  # texels of everyone's texture; whole charts need a multiple of 32
+    pairs_train_people: int = 0
+    pairs_train_images: int = 0  # of each of them
+    pairs_val_people: int = 0
+    pairs_val_images: int = 0
 
     def __post_init__(self) -> None:
         rules = {
@@ -36,6 +43,10 @@ class BenchmarkSize:
             "gallery_images must be at least 2 x test_identities": self.gallery_images >= 2 * self.test_identities,
             "distractor_images, junk_images, coco_train_images and coco_val_images must not be negative": (
                 min(self.distractor_images, self.junk_images, self.coco_train_images, self.coco_val_images) >= 0
+            ),
+            f"texture_side must be a multiple of {TEXTURE_GRID}": self.texture_side % TEXTURE_GRID == 0,
+            "the numbers of people and images of pairs must not be negative": (
+                min(self.pairs_train_people, self.pairs_train_images, self.pairs_val_people, self.pairs_val_images) >= 0
             ),
         }
         broken = [rule for rule, holds in rules.items() if not holds]
@@ -54,6 +65,10 @@ SIZES: dict[str, BenchmarkSize] = {
         junk_images=6,
         coco_train_images=40,
         coco_val_images=8,
+        pairs_train_people=16,
+        pairs_train_images=4,
+        pairs_val_people=4,
+        pairs_val_images=3,
     ),
     "demo": BenchmarkSize(
         train_identities=400,
@@ -65,6 +80,10 @@ SIZES: dict[str, BenchmarkSize] = {
         junk_images=60,
         coco_train_images=2_600,
         coco_val_images=100,
+        pairs_train_people=300,
+        pairs_train_images=8,
+        pairs_val_people=40,
+        pairs_val_images=4,
     ),
     # Market-1501's own counts.
     "market": BenchmarkSize(
@@ -77,5 +96,10 @@ SIZES: dict[str, BenchmarkSize] = {
         junk_images=3_819,
         coco_train_images=10_000,
         coco_val_images=500,
+        texture_side=256,
+        pairs_train_people=929,  # as many textures and images as SAN's authors render
+        pairs_train_images=10,
+        pairs_val_people=100,
+        pairs_val_images=4,
     ),
 }

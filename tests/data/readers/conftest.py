@@ -182,7 +182,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def sources(tmp_path_factory: pytest.TempPathFactory, market_once: Path, coco_once: Path) -> dict[str, Path]:
+def sources(
+    tmp_path_factory: pytest.TempPathFactory, market_once: Path, coco_once: Path, pairs_once: Path
+) -> dict[str, Path]:
     """A source folder for every reader, for tests that change nothing."""
     root = tmp_path_factory.mktemp("sources")
     cuhk03np = write_cuhk03np(root / "cuhk03-np")
@@ -196,4 +198,5 @@ def sources(tmp_path_factory: pytest.TempPathFactory, market_once: Path, coco_on
         "market1501": market_once,
         "msmt17": write_msmt17(root / "MSMT17_V1"),
         "peta": write_peta(root / "PETA dataset"),
+        "texture_pairs": pairs_once,
     }

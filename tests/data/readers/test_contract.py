@@ -12,7 +12,7 @@ from reid.data.readers import READERS, Records
 from reid.evaluation import score_queries
 
 NAMES = sorted(path.stem for path in manifest_folder().glob("*.yaml"))
-RE_ID = [name for name in NAMES if not load_manifest(name).reader.startswith("coco")]
+RE_ID = [name for name in NAMES if load_manifest(name).reader not in ("coco", "coco_whole", "texture_pairs")]
 Sources = dict[str, Path]
 
 
@@ -48,6 +48,9 @@ def test_records_are_complete(name: str, sources: Sources) -> None:
         part = records[1:3]
         assert (part.paths, part.names) == (records.paths[1:3], records.names[1:3])
         assert part.pids_N.tolist() == records.pids_N[1:3].tolist()
+        for files, some in ((records.textures, part.textures), (records.seen, part.seen)):
+            assert files is None or (len(files), files[1:3]) == (count, some)
+            assert all((source / file).is_file() for file in files or () if file is not None)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -12,6 +12,7 @@ from reid.data.readers.market1501 import read_market1501
 from reid.data.readers.msmt17 import read_msmt17
 from reid.data.readers.peta import read_peta
 from reid.data.readers.records import CropRecords, Records
+from reid.data.readers.texture_pairs import read_texture_pairs
 
 Reader = Callable[[Path, Manifest, tuple[int, int]], dict[str, Records]]
 """(source folder, manifest, (height, width) of the stored images) → records by split."""
@@ -26,6 +27,7 @@ READERS: dict[str, Reader] = {
     "market1501": read_market1501,
     "msmt17": read_msmt17,
     "peta": read_peta,
+    "texture_pairs": read_texture_pairs,
 }
 
 __all__ = ["READERS", "CropRecords", "Reader", "Records"]

@@ -84,11 +84,16 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     return ((number, line) for number, line in enumerate(stripped, start=1) if line)
 
 
-def check_identities(splits: Mapping[str, Records], source: Path) -> None:
-    """Raise unless `train`, `query` and `gallery` make a re-ID dataset: learnable, disjoint and answerable."""
-    unshown = [name for records in splits.values() for name in records.names if not name.isprintable()]
+def require_printable(names: Iterable[str], source: Path) -> None:
+    """Raise unless all names of images can be written down."""
+    unshown = [name for name in names if not name.isprintable()]
     if unshown:
         raise DataError(f"{source}: the names {some_of(map(repr, unshown))} cannot be shown: rename the files")
+
+
+def check_identities(splits: Mapping[str, Records], source: Path) -> None:
+    """Raise unless `train`, `query` and `gallery` make a re-ID dataset: learnable, disjoint and answerable."""
+    require_printable((name for records in splits.values() for name in records.names), source)
     empty = [name for name in ("train", "query", "gallery") if not len(splits[name])]
     if empty:
         raise DataError(f"{source} has no images of {some_of(empty)}: add some, or unpack the download again")

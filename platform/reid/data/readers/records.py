@@ -47,6 +47,10 @@ class Records:
     """None where a whole file is one image."""
     keypoints_N1J3: NDArray[np.float32] | None = None
     """(x, y, v) of the person that a whole file shows, in pixels of the stored image; None where they are unknown."""
+    textures: tuple[str | None, ...] | None = None
+    """File of the texture of the person in each image, relative to the source folder; None where there is none."""
+    seen: tuple[str, ...] | None = None
+    """File with the texels of it that each image shows, likewise; None where they are unknown."""
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -60,7 +64,14 @@ class Records:
             attributes_NA=self.attributes_NA[rows],
             crops=None if self.crops is None else self.crops[rows],
             keypoints_N1J3=None if self.keypoints_N1J3 is None else self.keypoints_N1J3[rows],
+            textures=None if self.textures is None else self.textures[rows],
+            seen=None if self.seen is None else self.seen[rows],
         )
+
+    @property
+    def distinct_textures(self) -> tuple[str, ...]:
+        """Files of textures, each once."""
+        return tuple(sorted({file for file in self.textures or () if file is not None}))
 
     @property
     def keypoints_NMJ3(self) -> NDArray[np.float32] | None:
