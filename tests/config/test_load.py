@@ -38,8 +38,11 @@ def problems(**kwargs: Any) -> list[str]:
 @pytest.mark.parametrize("preset", PRESETS)
 def test_presets_are_complete_and_valid(preset: str) -> None:
     config = load_config(preset=preset)
-    several = ["pose", "baseline", "intermediate", "final"]
-    assert list(config.phases) == (["strong_baseline"] if preset == "strong_baseline" else several)
+    fgsam = ["pose", "baseline", "intermediate", "final"]
+    san = ["texture_generator", "san_baseline", "san"]
+    kind = preset.partition("_")[0]
+    expected = {"strong": ["strong_baseline"], "san": san, "models": [*fgsam, *san]}.get(kind, fgsam)
+    assert list(config.phases) == expected
     assert [phase.stage for phase in config.phases.values()] == list(config.phases)
 
 
@@ -184,7 +187,7 @@ def test_a_value_that_is_no_yaml_names_its_setting(override: str) -> None:
 def test_an_unknown_preset_names_the_others() -> None:
     with pytest.raises(ConfigError, match="invalid preset 'papper' \\(did you mean 'paper'\\?\\)"):
         load_config(preset="papper")
-    with pytest.raises(ConfigError, match="invalid preset 'x', expected one of demo, paper, smoke"):
+    with pytest.raises(ConfigError, match="invalid preset 'x', expected one of demo, models_demo, paper, san, san_demo"):
         load_config(preset="x")
 
 

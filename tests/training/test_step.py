@@ -63,9 +63,23 @@ def test_the_terms_are_those_before_the_update(images: Tensor) -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
     expected = {name: term.item() for name, term in loss(model(images), batch(images), CONFIG, 0).items()}
     first = step(model, optimizer := torch.optim.Adam(model.parameters(), lr=1e-2), images)
-    assert {name: value.item() for name, value in first.items()} == pytest.approx(expected)
+    assert {name: value.item() for name, value in first.items()} == pytest.approx(
+        expected | {"total": sum(expected.values())}
+    )
     assert not any(value.requires_grad for value in first.values())
-    assert sum(step(model, optimizer, images).values()) < sum(first.values())
+    assert step(model, optimizer, images)["total"] < first["total"]
+
+
+def test_a_term_without_gradient_is_recorded_and_no_part_of_the_loss(images: Tensor) -> None:
+    def observed(*args: Any) -> dict[str, Tensor]:
+        return loss(*args) | {"share": torch.tensor(0.25)}
+
+    plain, watched = (nn.Sequential(nn.Flatten(), nn.Linear(12, 2)) for _ in range(2))
+    watched.load_state_dict(plain.state_dict())
+    first = step(plain, torch.optim.Adam(plain.parameters(), lr=1e-2), images)
+    second = step(watched, torch.optim.Adam(watched.parameters(), lr=1e-2), images, loss=observed)
+    assert second == first | {"share": torch.tensor(0.25)}
+    assert all(torch.equal(a, b) for a, b in zip(plain.parameters(), watched.parameters(), strict=True))
 
 
 @pytest.mark.parametrize("share", [0.25, 1.5])

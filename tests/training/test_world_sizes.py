@@ -20,11 +20,12 @@ BATCHES = {  # images or identities of none divide by 2 or by 3
     "baseline": {"batch_size": 17},
     "intermediate": {"batch_size": 17},
     "final": {"batch_size": 20, "images_per_identity": 4},
+    "san": {"batch_size": 20, "images_per_identity": 4},
 }
-STEPS_PER_EPOCH = {"pose": 3, "baseline": 4, "intermediate": 4, "final": 3}
-LEARNING_RATES = {"pose": 1e-4, "baseline": 2e-5, "intermediate": 1e-5, "final": 1e-5}
+STEPS_PER_EPOCH = {"pose": 3, "baseline": 4, "intermediate": 4, "final": 3, "san": 3}
+LEARNING_RATES = {"pose": 1e-4, "baseline": 2e-5, "intermediate": 1e-5, "final": 1e-5, "san": 1e-5}
 """At larger rates, rounding alone tears two runs of an untrained network apart, as in any training."""
-STAGES = {1: tuple(BATCHES), 2: tuple(BATCHES), 3: ("final",)}
+STAGES = {1: tuple(BATCHES), 2: tuple(BATCHES), 3: ("final", "san")}
 """What is compared, by world size."""
 FROZEN_TRUNK = {"model.batch_norm": "local", "phases.baseline.rates": {"trunk": 0.0}, "phases.baseline.epochs": 1}
 """What differs in one more training of the baseline, by several ranks."""
@@ -45,6 +46,9 @@ def measured(stores: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) 
             "scaling.num_workers=3",
             "precision=fp32",
             "model.batch_norm=frozen",
+            "phases.san={stage: san, halve_every: 1}",
+            "models.san={trunk: resnet18, weights: null, decoder_widths: [16, 16, 8, 8, 8], embedding_dim: 32}",
+            *("models.san.batch_norm=frozen", "models.san={textures: 'true'}"),
             *("data.height=32", "data.width=16"),
             *(f"phases.{stage}.{key}={value}" for stage, batch in BATCHES.items() for key, value in batch.items()),
             *(f"phases.{stage}.epochs={-(-STEPS // steps)}" for stage, steps in STEPS_PER_EPOCH.items()),

@@ -17,8 +17,8 @@ class SANConfig(Section):
     """`imagenet` for torchvision's default weights, a local weights file, or none = from scratch."""
     last_stride: Literal[1, 2] = 1
     """Stride of the last stage; the decoder needs 1."""
-    batch_norm: Literal["local", "synchronised"] = "local"
-    """Statistics per worker, or over all workers (GPU only)."""
+    batch_norm: Literal["local", "synchronised", "frozen"] = "local"
+    """Statistics per worker, over all workers (GPU only), or not updated at all."""
     embedding_dim: int | None = Field(512, ge=2, le=65536)
     """Length of the descriptor, a layer behind the pooled map; none = the pooled map itself, as the paper draws it."""
     decoder_widths: tuple[Positive, Positive, Positive, Positive, Positive] = (512, 256, 64, 32, 16)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from reid.config import AFFINITY_CHANNELS, CONFIDENCE_CHANNELS, Attribute, ModelConfig
 from reid.models.alignment import LocallyReinforcedAlignment, PartFusion, plenary_alone
 from reid.models.baseline import BaselineHead
+from reid.models.normalisation import freeze_batch_norm
 from reid.models.pooling import bilinear_product
 from reid.models.pose_net import PoseMaps, PoseResolveNet
 from reid.models.precision import at_least_fp32
@@ -208,7 +209,5 @@ class FGSAM(nn.Module):
         """Sets the mode; with `batch_norm` = `frozen`, batch norms stay in evaluation mode."""
         super().train(mode)
         if self.config.batch_norm == "frozen":
-            for module in self.modules():
-                if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.SyncBatchNorm):
-                    module.eval()
+            freeze_batch_norm(self)
         return self

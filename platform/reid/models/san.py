@@ -5,13 +5,14 @@ Legend: B images, H × W input pixels, C channels, K identities, D length of the
 """
 
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Self, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reid.config import SANConfig
+from reid.models.normalisation import freeze_batch_norm
 from reid.models.precision import at_least_fp32
 from reid.models.texture_decoder import TextureDecoder
 from reid.models.trunk import Trunk
@@ -74,6 +75,7 @@ class SAN(nn.Module):
         self, config: SANConfig, *, stage: str, num_identities: int, seed: int = 0, pretrained: bool = True
     ) -> None:
         super().__init__()
+        self.config = config
         form = SAN_FORMS[stage]
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
@@ -105,6 +107,13 @@ class SAN(nn.Module):
         assert self.decoder is not None, "this stage has no decoder"
         texture_BCSS, _ = self.decoder(self.trunk.stage_maps(images_BCHW))
         return cast(Tensor, at_least_fp32(texture_BCSS).clamp(-1, 1))
+
+    def train(self, mode: bool = True) -> Self:
+        """Sets the mode; with `batch_norm` = `frozen`, batch norms stay in evaluation mode."""
+        super().train(mode)
+        if self.config.batch_norm == "frozen":
+            freeze_batch_norm(self)
+        return self
 
     def _describe(self, features_BCHW: Tensor) -> SANOutput:
         assert self.head is not None

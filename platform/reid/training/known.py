@@ -1,4 +1,4 @@
-"""Pose maps that a phase does not change: computed once for each image, by all ranks together."""
+"""What a phase does not change of an image: computed once for each, by all ranks together."""
 
 import numpy as np
 import torch
@@ -15,12 +15,15 @@ from reid.training.stage import Known
 
 
 def attach_known(dataset: Dataset, known: Known, config: RunConfig, device: torch.device, dtype: torch.dtype) -> None:
-    """Attach maps to the splits of a dataset; those that are missing are computed first, each rank its share."""
+    """Attach what is known to the splits of a dataset, textures to that of training alone; what is missing is computed
+    first, each rank its share."""
     storage = Storage(config.storage)
     rank, world = rank_and_world()
     whole = dataset.whole
     size = f"{config.data.height}x{config.data.width}"
     stores = map_stores(whole, f"{known.key}/{size}/{dtype}", storage)
+    if known.kind == "textures":
+        stores = {"train": stores["train"]}
     for split, store in stores.items():
         batches = ReIDBatches(whole, split, config.data, device=device, channels_last=config.channels_last)
         _complete(store, known, batches, config, storage, (rank, world), device, dtype)
@@ -28,7 +31,10 @@ def attach_known(dataset: Dataset, known: Known, config: RunConfig, device: torc
         dist.barrier()
     for split, store in stores.items():
         store.fetch(storage)
-        whole.splits[split].attach(store)
+        if known.kind == "textures":
+            whole.splits[split].attach(textures=store, texture_layout=known.layout)
+        else:
+            whole.splits[split].attach(store)
 
 
 @torch.no_grad()
@@ -45,6 +51,6 @@ def _complete(
     def compute(indices: NDArray[np.int64]) -> Tensor:
         count = max(1, -(-len(indices) // config.evaluation.batch_size))
         with autocast(device, dtype):
-            return torch.cat([known.compute(batches, part).float() for part in np.array_split(indices, count)])
+            return torch.cat([known.compute(batches, part) for part in np.array_split(indices, count)])
 
     store.complete(compute, storage, share=share)
