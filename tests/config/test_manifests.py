@@ -147,6 +147,12 @@ def test_a_malformed_manifest_is_named(text: str, tmp_path: Path, monkeypatch: p
         {"keypoints": "../joints.json"},
         {"keypoints": "labels/joints.json"},
         {"keypoints": "/joints.json"},
+        {"keypoints": ".."},
+        {"textures": {"folder": "../textures"}},
+        {"textures": {"folder": ".."}},
+        {"textures": {"file_name": r"^(\d{4})_"}},
+        {"textures": {"layout": "smplx"}},
+        {"textures": "textures"},
         {"attributes": [{"name": "hat", "region": "head", "classes": ["no", "yes"], "fields": ["hat"]}] * 2},
     ],
 )
@@ -160,6 +166,17 @@ def test_contradictions_are_refused(change: dict[str, object]) -> None:
 def test_an_attribute_has_one_field_or_one_for_each_class() -> None:
     with pytest.raises(ValidationError, match="one for each of 3 classes"):
         Attribute(name="colour", classes=("red", "green", "blue"), region="head", fields=("red", "green"))
+
+
+def test_a_folder_of_pairs_describes_itself(tmp_path: Path) -> None:
+    ours = load_manifest("texture_pairs").textures
+    assert ours is not None
+    assert (ours.folder, ours.file_name, ours.layout) == ("textures", None, None)
+    (tmp_path / "manifest.yaml").write_text("title: Mine\ntextures: {layout: embedded}\n")
+    manifest = load_manifest("texture_pairs", tmp_path)
+    assert (manifest.name, manifest.title, manifest.reader) == ("texture_pairs", "Mine", "texture_pairs")
+    assert manifest.textures is not None
+    assert manifest.textures.layout == "embedded"
 
 
 def test_a_manifest_of_ones_own_is_read_from_its_file(tmp_path: Path) -> None:

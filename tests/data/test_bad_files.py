@@ -330,6 +330,27 @@ def test_a_table_that_cannot_be_meant(
     assert f"{tmp_path}/d.parquet is no table of descriptors ({said}" in str(error.value)
 
 
+PAIRS_PLACES = ("train/images/a_1.jpg", "train/textures/b.png", "val/seen/d_1.png", "val/seen", "train/textures", "val")
+
+
+@pytest.mark.parametrize("place", PAIRS_PLACES)
+@pytest.mark.parametrize("odd", ODD)
+def test_what_lies_in_the_place_of_a_texture_is_none(pairs: Path, tmp_path: Path, place: str, odd: str) -> None:
+    path = pairs / place
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    ODD[odd](path)
+    with pytest.raises(DataError) as error:
+        prepare("texture_pairs", pairs, tmp_path / "store", height=32, width=16)
+    assert str(pairs) in str(error.value)
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_texture_larger_than_any_image(pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reid.data.pixels.MAX_PIXELS", 64 * 64 - 1)
+    with pytest.raises(DataError, match=r"5 textures are not what they should be.*4,096 pixels are more than 4,095"):
+        prepare("texture_pairs", pairs, tmp_path / "store", height=32, width=16)
+
+
 @pytest.fixture
 def store(market_once: Path, tmp_path: Path) -> Path:
     return prepare("embedded", market_once, tmp_path / "store").path

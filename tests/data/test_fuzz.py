@@ -40,6 +40,7 @@ from reid.data import (
     write_table,
 )
 from reid.data.readers.person_keypoints import with_keypoints
+from reid.data.readers.texture_files import with_textures
 from reid.data.shards import map_shard, write_batch
 from reid.data.store import content_digest
 from reid.experiments.runs import PHASES, Run
@@ -146,11 +147,16 @@ def write_study(root: Path) -> None:
 
 def read_market(root: Path) -> None:
     manifest = load_manifest("embedded")
-    with_keypoints(READERS["market1501"](root, manifest, (128, 64)), root, manifest, (128, 64))
+    splits = with_keypoints(READERS["market1501"](root, manifest, (128, 64)), root, manifest, (128, 64))
+    with_textures(splits, root, manifest)
 
 
 def read_coco(root: Path) -> None:
     prepare("coco", root, root.with_name("prepared"), height=32, width=16)
+
+
+def read_pairs(root: Path) -> None:
+    prepare("texture_pairs", root, root.with_name("prepared"), height=32, width=16)
 
 
 def read_store(root: Path) -> None:
@@ -159,6 +165,8 @@ def read_store(root: Path) -> None:
         assert len(split.names) == len(split.pids_N) == len(split.camids_N) == len(split.attributes_NA)
         assert split.gather(everything).shape == (len(split), 128, 64, 3)
         assert len(split.keypoints(everything)) == len(split.ignore(everything))
+        textured = np.flatnonzero(split.texture_rows_N >= 0)
+        assert split.textures(textured).shape == (len(textured), 128, 128, 3) or not split.has_textures
 
 
 def read_checkpoint(root: Path) -> None:
@@ -198,10 +206,25 @@ class Format:
 
 FORMATS = {
     "attributes": Format(read=read_market, files=("market_attribute.mat",)),
-    "market1501": Format(read=read_market, files=("query/0001_c1s1_000151_00.jpg", "query", "bounding_box_train")),
+    "market1501": Format(
+        read=read_market, files=("query/0001_c1s1_000151_00.jpg", "query", "bounding_box_train", "textures")
+    ),
     "person_keypoints": Format(read=read_market, files=("person_keypoints.json",)),
     "coco": Format(read=read_coco, files=("annotations/person_keypoints_train2017.json",)),
-    "store": Format(read=read_store, files=("manifest.json", "train-00000.arrow", "query-00000.arrow")),
+    "texture_pairs": Format(
+        read=read_pairs,
+        files=(
+            "manifest.yaml",
+            "train/images/a_1.jpg",
+            "train/textures/b.png",
+            "train/textures",
+            "val/seen/d_1.png",
+            "val/seen",
+        ),
+    ),
+    "store": Format(
+        read=read_store, files=("manifest.json", "train-00000.arrow", "query-00000.arrow", "train-textures-00000.arrow")
+    ),
     "configuration": Format(
         read=lambda root: load_config(preset="smoke", file=root / "run.yaml"),
         files=("run.yaml",),
@@ -322,7 +345,7 @@ def change_columns(path: Path, data: st.DataObject) -> None:
     write_batch(path, batches[0] if batches else pa.RecordBatch.from_pylist([], table.schema))
     manifest = json.loads(path.with_name("manifest.json").read_text())
     for split in manifest["splits"].values():
-        for shard in split["shards"]:
+        for shard in split["shards"] + split["textures"]:
             if shard["file"] == path.name:
                 shard["bytes"] = path.stat().st_size
     manifest["digest"] = content_digest(manifest)
@@ -382,7 +405,7 @@ def damages(draw: st.DrawFn, path: Path) -> Damage:
 
 @pytest.fixture(scope="session")
 def samples(
-    tmp_path_factory: pytest.TempPathFactory, person: Any, make_coco: Any, market_once: Path
+    tmp_path_factory: pytest.TempPathFactory, person: Any, make_coco: Any, market_once: Path, pairs_once: Path
 ) -> dict[str, Path]:
     """A folder of every format that is as it should be."""
     root = tmp_path_factory.mktemp("samples")
@@ -395,6 +418,7 @@ def samples(
     found = {
         **dict.fromkeys(("attributes", "market1501", "person_keypoints"), market_once),
         "coco": make_coco(root / "coco", people, height=64, width=96),
+        "texture_pairs": pairs_once,
         "store": prepare("embedded", market_once, root / "store").path,
     }
     for name, kind in FORMATS.items():

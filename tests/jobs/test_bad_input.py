@@ -13,7 +13,7 @@ import pytest
 import scipy.io
 
 from reid.data import map_in_process
-from reid.embedded import SIZES, render_market1501
+from reid.embedded import EDITION, SIZES, render_market1501
 from reid.jobs import evaluate, full_pipeline, prepare_data
 
 ROOT = Path(__file__).parents[2]
@@ -56,7 +56,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def source(rendered: Path, storage: Path) -> Path:
     """The embedded benchmark where the jobs look for it, ours to break."""
-    return Path(shutil.copytree(rendered, storage / "sources" / "embedded-smoke-0" / "market1501"))
+    return Path(shutil.copytree(rendered, storage / "sources" / f"embedded-{EDITION}-smoke-0" / "market1501"))
 
 
 @pytest.fixture

@@ -30,6 +30,9 @@ class DataConfig(Section):
     """Folder of the dataset in its original format; not used by `embedded`."""
     pose_source: str | None = None
     """Folder of COCO (`annotations/`, `train2017/`) for the pose phase; not used by `embedded`."""
+    texture_source: str | None = None
+    """Folder of image–texture pairs (`train/` and `val/`, each with `images/` and `textures/`) for phases that learn
+    textures; not used by `embedded`."""
     pose_images: Literal["crops", "whole"] = "crops"
     """What the pose phase sees: an upright crop of each person, or whole images fitted into the model's input, where
     people are smaller."""

@@ -178,7 +178,8 @@ def manifest_folder() -> Path:
 def load_manifest(name: str, source: Path | None = None) -> Manifest:
     """Read `datasets/<name>.yaml`, or any other file if the name is a path `FILE.yaml`.
 
-    The datasets `folder` and `texture_pairs` are the user's own: what `manifest.yaml` in its source folder says replaces what ours says.
+    The datasets `folder` and `texture_pairs` are the user's own: what `manifest.yaml` in their source folder says
+    replaces what ours says.
 
     Raises:
         DataError: there is no such manifest, or it is malformed.

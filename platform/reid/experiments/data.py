@@ -15,6 +15,7 @@ from reid.data import (
     MANIFEST,
     POSE,
     REID,
+    TEXTURES,
     DataError,
     DataKind,
     Dataset,
@@ -25,7 +26,7 @@ from reid.data import (
     plan_digest,
     prepare,
 )
-from reid.embedded import SIZES, render_coco, render_market1501
+from reid.embedded import EDITION, SIZES, render_coco, render_market1501, render_pairs
 from reid.stages import check_phases, stage_of
 from reid.storage import Place, Storage
 
@@ -40,7 +41,7 @@ class Source:
 
     manifest: Callable[[DataConfig], str]
     """Name of the dataset."""
-    setting: Literal["source", "pose_source"]
+    setting: Literal["source", "pose_source", "texture_source"]
     """Of `data`: the folder where the user has it; not used by `embedded`."""
     remedy: str
     """What to do where there is none."""
@@ -63,6 +64,13 @@ SOURCES = {
         remedy="set it to a COCO folder with annotations/ and train2017/ for the pose phase",
         rendered="coco",
         render=render_coco,
+    ),
+    TEXTURES.name: Source(
+        manifest=lambda data: "texture_pairs",
+        setting="texture_source",
+        remedy="set it to a folder of image–texture pairs with train/ and val/ for the phases that learn textures",
+        rendered="pairs",
+        render=render_pairs,
     ),
 }
 """By the name of the kind of data."""
@@ -113,7 +121,7 @@ def _require_sources(sources: Sequence[Source], data: DataConfig) -> None:
         DataError: naming every source that is missing, or one that the embedded benchmark has not.
     """
     if data.name == EMBEDDED:
-        if data.source is not None or data.pose_source is not None:
+        if any(getattr(data, source.setting) is not None for source in SOURCES.values()):
             raise DataError(
                 "data.source: the embedded benchmark has none; set data.name to your dataset, as in market1501"
             )
@@ -132,7 +140,7 @@ def _source(source: Source, data: DataConfig, storage: Storage, map_tasks: MapTa
     """Folder of a dataset in its original format; rendered where `data.name` is `embedded`."""
     if data.name != EMBEDDED:
         return Path(getattr(data, source.setting))
-    place = storage.scratch / "sources" / f"embedded-{data.size}-{data.seed}" / source.rendered
+    place = storage.scratch / "sources" / f"embedded-{EDITION}-{data.size}-{data.seed}" / source.rendered
     if not place.exists():
         print(f"rendering {place}", flush=True)
         with suppress(FileExistsError):  # another job has rendered it meanwhile

@@ -25,8 +25,7 @@ def with_textures(splits: Mapping[str, Records], source: Path, manifest: Manifes
         path for records in splits.values() for path, pid in zip(records.paths, records.pids_N, strict=True) if pid > 0
     }
     names = names_of(sorted(known), manifest, source)
-    missing = [f"{name} of {path}" for path, name in names.items() if name not in files]
-    if missing:
+    if missing := missing_of(names, files):
         raise DataError(f"{source / manifest.textures.folder} lacks the textures {some_of(missing)}: put them there")
     return {
         split: replace(records, textures=tuple(files[names[path]] if path in known else None for path in records.paths))
@@ -68,3 +67,12 @@ def names_of(images: Sequence[str], manifest: Manifest, source: Path) -> dict[st
             f"textures.file_name in the manifest {manifest.name}"
         )
     return names
+
+
+def missing_of(names: Mapping[str, str], files: Mapping[str, str]) -> list[str]:
+    """Names, by image, that no file has, each with the first image that asks for it."""
+    asking: dict[str, str] = {}
+    for image, name in names.items():
+        if name not in files:
+            asking.setdefault(name, image)
+    return [f"{name} (of {image})" for name, image in asking.items()]

@@ -9,7 +9,7 @@ import numpy as np
 from reid.config import DataError, Manifest
 from reid.data.readers.checks import check_counts, require_folders, require_printable, some_of
 from reid.data.readers.records import Records
-from reid.data.readers.texture_files import files_by_name, names_of
+from reid.data.readers.texture_files import files_by_name, missing_of, names_of
 
 SPLITS = ("train", "val")
 IMAGES, TEXTURES, SEEN = "images", "textures", "seen"
@@ -62,7 +62,7 @@ def _paired(source: Path, folder: str, names: Mapping[str, str], what: str) -> d
         DataError: an image has none, or one belongs to no image.
     """
     files = files_by_name(source, folder)
-    missing = [f"{name} of {path}" for path, name in names.items() if name not in files]
+    missing = missing_of(names, files)
     unused = sorted(set(files) - set(names.values()))
     problems = [f"it lacks {some_of(missing)}"] if missing else []
     problems += [f"{some_of(files[name] for name in unused)} belong to no image"] if unused else []
