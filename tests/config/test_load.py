@@ -187,7 +187,9 @@ def test_a_value_that_is_no_yaml_names_its_setting(override: str) -> None:
 def test_an_unknown_preset_names_the_others() -> None:
     with pytest.raises(ConfigError, match="invalid preset 'papper' \\(did you mean 'paper'\\?\\)"):
         load_config(preset="papper")
-    with pytest.raises(ConfigError, match="invalid preset 'x', expected one of demo, models_demo, paper, san, san_demo"):
+    with pytest.raises(
+        ConfigError, match="invalid preset 'x', expected one of demo, models_demo, paper, san, san_demo"
+    ):
         load_config(preset="x")
 
 

@@ -1,4 +1,5 @@
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -6,6 +7,7 @@ from torch import Tensor, nn
 
 from reid.config import RunConfig, load_config
 from reid.data import ReIDBatch
+from reid.training import StageLoss
 from reid.training.distributed import ProcessGroupRanks
 from reid.training.step import NonFiniteLossError, train_step
 
@@ -26,12 +28,16 @@ def loss(output: Tensor, given: ReIDBatch, config: RunConfig, ranks: object) -> 
 
 
 def step(
-    model: nn.Module, optimizer: torch.optim.Optimizer, images_BCHW: Tensor, clip_gradient: float | None = None
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    images_BCHW: Tensor,
+    clip_gradient: float | None = None,
+    terms_of: StageLoss = loss,
 ) -> dict[str, Tensor]:
     return train_step(
         model,
         batch(images_BCHW),
-        loss=loss,
+        loss=terms_of,
         config=CONFIG,
         optimizer=optimizer,
         ranks=ProcessGroupRanks([4]),
@@ -77,7 +83,7 @@ def test_a_term_without_gradient_is_recorded_and_no_part_of_the_loss(images: Ten
     plain, watched = (nn.Sequential(nn.Flatten(), nn.Linear(12, 2)) for _ in range(2))
     watched.load_state_dict(plain.state_dict())
     first = step(plain, torch.optim.Adam(plain.parameters(), lr=1e-2), images)
-    second = step(watched, torch.optim.Adam(watched.parameters(), lr=1e-2), images, loss=observed)
+    second = step(watched, torch.optim.Adam(watched.parameters(), lr=1e-2), images, terms_of=observed)
     assert second == first | {"share": torch.tensor(0.25)}
     assert all(torch.equal(a, b) for a, b in zip(plain.parameters(), watched.parameters(), strict=True))
 
