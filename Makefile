@@ -29,7 +29,7 @@ bench: $(INSTALLED) ## measure speed and memory on this machine
 ui: $(INSTALLED) ## open the experiment browser of $REID_STORAGE (default ~/reid) on 127.0.0.1; PORT=5001 moves it
 	@case "$(STORAGE)" in *://*) echo "$(STORAGE) holds no database: open the tracking server of these runs" >&2; exit 1;; esac
 	@mkdir -p "$(STORAGE)"
-	$(VENV)/bin/mlflow server --host 127.0.0.1 --port $(PORT) \
+	umask 077; $(VENV)/bin/mlflow server --host 127.0.0.1 --port $(PORT) \
 	  --backend-store-uri "sqlite:///$$(realpath "$(STORAGE)")/mlflow.db" \
 	  --serve-artifacts --artifacts-destination "$(STORAGE)/mlartifacts"
 

@@ -1,7 +1,11 @@
 """`jobs/export.py`: from a checkpoint to files and a registered model."""
 
+import io
+import os
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -31,9 +35,29 @@ def refused(argv: list[str]) -> str:
     return caught.value.code
 
 
+class Planted:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self._folder),)
+
+
+def plant_pickle(program: Path, folder: Path) -> None:
+    """Make a program one that creates a folder when it is loaded."""
+    with zipfile.ZipFile(program) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    torch.save(Planted(folder), planted := io.BytesIO())
+    with zipfile.ZipFile(program, "w") as archive:
+        for name, content in entries.items():
+            archive.writestr(name, planted.getvalue() if name.endswith("sample_inputs/model.pt") else content)
+
+
 @pytest.mark.slow
 def test_a_checkpoint_becomes_files_and_a_version(
-    save_untrained: Save, storage: Path, capsys: pytest.CaptureFixture[str]
+    save_untrained: Save, storage: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     checkpoint = save_untrained("intermediate")
     export.main(["--checkpoint", str(checkpoint), "--alias", "current"])
@@ -57,9 +81,10 @@ def test_a_checkpoint_becomes_files_and_a_version(
     assert "version 1, alias current" in printed
     assert f"torch.export.load('{folder}/{PT2}').module()" in printed
 
-    written = (folder / PT2).stat()
+    plant_pickle(folder / PT2, tmp_path / "unpickled")
     export.main(["--checkpoint", str(checkpoint)])
-    assert (folder / PT2).stat().st_mtime_ns == written.st_mtime_ns
+    assert not (tmp_path / "unpickled").exists(), "a program that somebody else had put there was loaded"
+    torch.testing.assert_close(load_pt2(folder / PT2)(images_BCHW), expected_BD, rtol=0, atol=1e-5)
     assert "version 1, alias exported" in capsys.readouterr().out
 
     message = refused(["--checkpoint", str(checkpoint), "--set", "tracking.uri=http://127.0.0.1:9"])

@@ -23,7 +23,7 @@ from reid.config.model import MODELS, ModelConfig, PoseNetConfig
 from reid.config.presets import PRESETS
 from reid.config.run import AblationConfig, EvaluationConfig, RunConfig, TrackingConfig
 from reid.config.search import Objective, SearchConfig
-from reid.config.secrets import without_passwords
+from reid.config.secrets import require_no_password, without_passwords
 from reid.config.section import Count, Positive, Section
 from reid.config.training import LossConfig, PhaseConfig, ScalingConfig
 
@@ -69,6 +69,7 @@ __all__ = [
     "load_manifest",
     "read_file",
     "require_file",
+    "require_no_password",
     "set_until_exit",
     "validate_config",
     "with_settings",
