@@ -9,7 +9,7 @@ VENV := .venv
 INSTALLED := $(VENV)/.installed
 STORAGE = $(or $(REID_STORAGE),$(HOME)/reid)
 
-.PHONY: help pipeline test test-fast bench ui lint
+.PHONY: help pipeline test test-fast bench chaos ui lint
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -25,6 +25,9 @@ test-fast: $(INSTALLED) ## run the tests that start no cluster and are soon over
 
 bench: $(INSTALLED) ## measure speed and memory on this machine
 	$(VENV)/bin/python benchmarks/run.py $(ARGS)
+
+chaos: $(INSTALLED) ## kill parts of running jobs and look what it costs; ARGS='--kills 10 --seed 3', 50 take about an hour
+	$(VENV)/bin/python benchmarks/chaos.py $(ARGS)
 
 ui: $(INSTALLED) ## open the experiment browser of $REID_STORAGE (default ~/reid) on 127.0.0.1; PORT=5001 moves it
 	@case "$(STORAGE)" in *://*) echo "$(STORAGE) holds no database: open the tracking server of these runs" >&2; exit 1;; esac
