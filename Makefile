@@ -9,7 +9,7 @@ VENV := .venv
 INSTALLED := $(VENV)/.installed
 STORAGE = $(or $(REID_STORAGE),$(HOME)/reid)
 
-.PHONY: help pipeline test test-fast bench chaos ui lint
+.PHONY: help pipeline test test-fast bench chaos ui lint audit
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -41,11 +41,15 @@ lint: $(INSTALLED) ## check style and types
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
 
-$(INSTALLED): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make test PYTHON=python3.12")'
+audit: $(INSTALLED) ## ask for known vulnerabilities of the pinned packages; needs the network
+	$(VENV)/bin/pip-audit --disable-pip --require-hashes --requirement requirements.lock
+
+$(INSTALLED): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 15) else "Python 3.11 to 3.14 is needed: make test PYTHON=python3.12")'
 	@echo "Setting up $(VENV): some minutes and gigabytes, once."
 	@$(PYTHON) -m venv $(VENV)
 	@$(VENV)/bin/python -m pip install --disable-pip-version-check --progress-bar off \
-	  --constraint constraints.txt --editable '.[dev]' \
+	  --require-hashes --requirement requirements.lock \
 	  | awk '/^Collecting/ {printf "\r  %d packages fetched", ++n} /^Installing collected/ {printf "\n  unpacking them"} {fflush()} END {print ""}'
+	@$(VENV)/bin/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
