@@ -210,7 +210,9 @@ def _describe(details: ErrorDetails, tree: Any, root: type[Section] = RunConfig)
     """One error as lines of `dotted.path: what is wrong and what to write`, the path from the root on."""
     location = [str(part) for part in details["loc"] if part not in UNION_TAGS and part != "[key]"]
     path = ".".join(location)
-    given = without_passwords(details["input"]) if isinstance(details["input"], str) else details["input"]
+    given: Any = details["input"]
+    if isinstance(given, str):
+        given = without_passwords(given)
     if not path:
         return details["msg"].removeprefix("Value error, ").splitlines()
     if details["type"] == "extra_forbidden":
