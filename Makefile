@@ -42,7 +42,7 @@ lint: $(INSTALLED) ## check style and types
 	$(VENV)/bin/mypy
 
 audit: $(INSTALLED) ## ask for known vulnerabilities of the pinned packages; needs the network
-	$(VENV)/bin/pip-audit --disable-pip --require-hashes --requirement requirements.lock
+	$(VENV)/bin/pip-audit --strict --disable-pip --require-hashes --requirement requirements.lock
 
 $(INSTALLED): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 15) else "Python 3.11 to 3.14 is needed: make test PYTHON=python3.12")'
