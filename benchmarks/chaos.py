@@ -2,8 +2,8 @@
 
     python benchmarks/chaos.py --kills 50 --seed 0
 
-Every kill is a SIGKILL to one process of a job that trains the smallest networks on a cluster of its own, or to the
-tracking server. The same jobs are run once without a kill first: what they leave is what every other must leave, bit
+Every kill is a SIGKILL to one process of a job that trains the smallest networks on a cluster of its own, or to those of
+the tracking server. The same jobs are run once without a kill first: what they leave is what every other must leave, bit
 for bit. Prints a line for each kill, and a Markdown table; exit status 1 where one was lost, whose storage is kept.
 """
 
@@ -158,21 +158,20 @@ class Campaign:
             time.sleep(SHORTLY_S)
         time.sleep(case.at * self.lengths[case.moment])
         while job.is_running() and not moment.ends(job):
-            if victims := find(case.victim, moment, job, self.server):
+            if case.victim == "server":
+                self.server.restart()
+                return True
+            if victims := find(case.victim, moment, job):
                 end(random.Random(case.at).choice(victims))
-                if case.victim == "server":
-                    self.server.restart()
                 return True
             time.sleep(SHORTLY_S)
         return False
 
 
-def find(victim: str, moment: Moment, job: Job, server: Server) -> list[psutil.Process]:
-    """The processes that a kill may hit."""
+def find(victim: str, moment: Moment, job: Job) -> list[psutil.Process]:
+    """Processes of a job that a kill may hit."""
     if victim == "driver":
         return [psutil.Process(job.process.pid)]
-    if victim == "server":
-        return server.family()
     if victim in ("worker", "controller"):
         beginning = moment.worker if victim == "worker" else moment.controller
         return [process for process in job.family() if _title(process).startswith(beginning)]

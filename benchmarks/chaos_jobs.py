@@ -137,22 +137,17 @@ class Server:
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
         self._kill()
 
-    def family(self) -> list[psutil.Process]:
-        assert self.process is not None
-        with suppress(psutil.NoSuchProcess):
-            root = psutil.Process(self.process.pid)
-            return [root, *root.children(recursive=True)]
-        return []
-
     def restart(self) -> None:
-        """End what is left of it, and start it again."""
+        """SIGKILL to all of its processes, and start it again."""
         self._kill()
         self._start()
 
     def _kill(self) -> None:
-        for process in self.family():
-            end(process)
         assert self.process is not None
+        if self.process.poll() is None:
+            root = psutil.Process(self.process.pid)
+            for process in (root, *root.children(recursive=True)):
+                end(process)
         self.process.wait()
 
     def _start(self) -> None:
