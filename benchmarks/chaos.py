@@ -2,9 +2,9 @@
 
     python benchmarks/chaos.py --kills 50 --seed 0
 
-Every kill is a SIGKILL to one process of a job that trains the smallest networks on a cluster of its own, or to those of
-the tracking server. The same jobs are run once without a kill first: what they leave is what every other must leave, bit
-for bit. Prints a line for each kill, and a Markdown table; exit status 1 where one was lost, whose storage is kept.
+Every kill is a SIGKILL to one process of a job that trains the smallest networks on a cluster of its own, or to those
+of the tracking server. The same jobs are run once without a kill first: what they leave is what every other must leave,
+bit for bit. Prints a line for each kill, and a Markdown table; exit status 1 where one was lost, whose storage is kept.
 """
 
 import argparse
