@@ -1,11 +1,7 @@
 """`jobs/export.py`: from a checkpoint to files and a registered model."""
 
-import io
-import os
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -35,29 +31,13 @@ def refused(argv: list[str]) -> str:
     return caught.value.code
 
 
-class Planted:
-    """Makes a folder when it is unpickled."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (str(self._folder),)
-
-
-def plant_pickle(program: Path, folder: Path) -> None:
-    """Make a program one that creates a folder when it is loaded."""
-    with zipfile.ZipFile(program) as archive:
-        entries = {name: archive.read(name) for name in archive.namelist()}
-    torch.save(Planted(folder), planted := io.BytesIO())
-    with zipfile.ZipFile(program, "w") as archive:
-        for name, content in entries.items():
-            archive.writestr(name, planted.getvalue() if name.endswith("sample_inputs/model.pt") else content)
-
-
 @pytest.mark.slow
 def test_a_checkpoint_becomes_files_and_a_version(
-    save_untrained: Save, storage: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    save_untrained: Save,
+    storage: Path,
+    tmp_path: Path,
+    plant_pickle: Callable[[Path, Path], None],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     checkpoint = save_untrained("intermediate")
     export.main(["--checkpoint", str(checkpoint), "--alias", "current"])
