@@ -46,7 +46,8 @@ def require_no_password(place: str) -> None:
 
 def _secrets_of(address: str) -> set[str]:
     """All secrets in an address as they are written and as they are meant, and their parts."""
-    written = {match[2] for rule in _RULES for match in rule.finditer(address)}
+    found = {match[2] for rule in _RULES for match in rule.finditer(address)}
+    written = found | {secret[: at.start()] for secret in found for at in re.finditer("@", secret)}  # where it may end
     whole = written | {unquote(secret) for secret in written}
-    parts = {part for secret in whole for part in re.split(r"[/?#@:\s]", secret)}
+    parts = {part for secret in whole for ends in ("[/?#]", r"[/?#@:\s]") for part in re.split(ends, secret)}
     return {secret for secret in whole | parts if len(secret) >= SHORTEST}
