@@ -9,7 +9,7 @@ VENV := .venv
 INSTALLED := $(VENV)/.installed
 STORAGE = $(or $(REID_STORAGE),$(HOME)/reid)
 
-.PHONY: help pipeline test test-fast bench ui lint
+.PHONY: help pipeline test test-fast bench chaos ui lint audit
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -26,10 +26,13 @@ test-fast: $(INSTALLED) ## run the tests that start no cluster and are soon over
 bench: $(INSTALLED) ## measure speed and memory on this machine
 	$(VENV)/bin/python benchmarks/run.py $(ARGS)
 
+chaos: $(INSTALLED) ## kill parts of running jobs and look what it costs; ARGS='--kills 10 --seed 3', 50 take about an hour
+	$(VENV)/bin/python benchmarks/chaos.py $(ARGS)
+
 ui: $(INSTALLED) ## open the experiment browser of $REID_STORAGE (default ~/reid) on 127.0.0.1; PORT=5001 moves it
 	@case "$(STORAGE)" in *://*) echo "$(STORAGE) holds no database: open the tracking server of these runs" >&2; exit 1;; esac
 	@mkdir -p "$(STORAGE)"
-	$(VENV)/bin/mlflow server --host 127.0.0.1 --port $(PORT) \
+	umask 077; $(VENV)/bin/mlflow server --host 127.0.0.1 --port $(PORT) \
 	  --backend-store-uri "sqlite:///$$(realpath "$(STORAGE)")/mlflow.db" \
 	  --serve-artifacts --artifacts-destination "$(STORAGE)/mlartifacts"
 
@@ -38,11 +41,15 @@ lint: $(INSTALLED) ## check style and types
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
 
-$(INSTALLED): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make test PYTHON=python3.12")'
+audit: $(INSTALLED) ## ask for known vulnerabilities of the pinned packages; needs the network
+	$(VENV)/bin/pip-audit --strict --disable-pip --require-hashes --requirement requirements.lock
+
+$(INSTALLED): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 15) else "Python 3.11 to 3.14 is needed: make test PYTHON=python3.12")'
 	@echo "Setting up $(VENV): some minutes and gigabytes, once."
 	@$(PYTHON) -m venv $(VENV)
 	@$(VENV)/bin/python -m pip install --disable-pip-version-check --progress-bar off \
-	  --constraint constraints.txt --editable '.[dev]' \
+	  --require-hashes --requirement requirements.lock \
 	  | awk '/^Collecting/ {printf "\r  %d packages fetched", ++n} /^Installing collected/ {printf "\n  unpacking them"} {fflush()} END {print ""}'
+	@$(VENV)/bin/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
 	@touch $@

@@ -1,7 +1,9 @@
 """Safety of the whole session: one thread, no writing outside a temporary folder, no process left behind."""
 
+import io
 import multiprocessing
 import os
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,6 +91,32 @@ def build() -> Callable[..., "FGSAM"]:
         return FGSAM(config, stage=stage, num_identities=5, attributes=attributes, seed=seed)
 
     return build
+
+
+class Planted:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self._folder),)
+
+
+@pytest.fixture
+def plant_pickle() -> Callable[[Path, Path], None]:
+    """Makes a `torch.export` program one that creates a folder when torch loads it."""
+    import torch
+
+    def plant_pickle(program: Path, folder: Path) -> None:
+        with zipfile.ZipFile(program) as archive:
+            entries = {name: archive.read(name) for name in archive.namelist()}
+        torch.save(Planted(folder), planted := io.BytesIO())
+        with zipfile.ZipFile(program, "w") as archive:
+            for name, content in entries.items():
+                archive.writestr(name, planted.getvalue() if name.endswith("sample_inputs/model.pt") else content)
+
+    return plant_pickle
 
 
 @pytest.fixture

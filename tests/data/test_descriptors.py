@@ -21,6 +21,14 @@ def described(count: int, seed: int = 0) -> np.ndarray[tuple[int, int], np.dtype
     return np.random.default_rng(seed).standard_normal((count, 4), np.float32)
 
 
+def test_a_table_says_no_password(tmp_path: Path) -> None:
+    path, place = tmp_path / "d.parquet", "s3://key:s3/cr et@bucket/x?secret_key=t0p"
+    origin = ORIGIN.model_copy(update={"checkpoint": place, "images": place})
+    write_table(path, origin, [rows_of(described(1), ["a.jpg"])])
+    assert DescriptorTable(path).origin.checkpoint == "s3://key:***@bucket/x?secret_key=***"
+    assert not [secret for secret in (b"cr et", b"t0p") if secret in path.read_bytes()]
+
+
 def test_a_table_reads_back_as_it_was_written(tmp_path: Path) -> None:
     path = tmp_path / "d.parquet"
     shares = [described(3, 1), described(BLOCK_ROWS + 2, 2)]

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import onnx
@@ -117,3 +118,9 @@ def test_an_unfinished_export_is_refused(tmp_path: Path, text: str | None) -> No
         (tmp_path / CARD).write_text(text)
     with pytest.raises(ExportError, match=r"holds no finished export .*: export again"):
         Card.read(tmp_path)
+
+
+def test_a_card_shows_no_password() -> None:
+    card = replace(CARD_OF_TEST, checkpoint="s3://key:s3/cr et@bucket/final?secret_key=t0p&scheme=http")
+    assert card.checkpoint == "s3://key:***@bucket/final?secret_key=***&scheme=http"
+    assert "cr et" not in str(asdict(card)) + str(card.described())

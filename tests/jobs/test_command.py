@@ -1,11 +1,13 @@
 """What the command line does to a configuration before a job sees it."""
 
+import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from reid.config import LAYOUTS, ConfigError, RunConfig, load_config
-from reid.jobs import command
+from reid.jobs import command, evaluate, export, extract
 from reid.jobs.full_pipeline import main
 
 
@@ -42,3 +44,34 @@ def test_the_same_settings_come_from_a_preset_and_from_a_whole_tree() -> None:
     assert load_config(base=lambda: config.model_dump(mode="json")) == config
     with pytest.raises(ConfigError, match="lss"):
         load_config(base=lambda: config.model_dump(mode="json"), overrides=["lss.gamma=1"])
+
+
+@pytest.mark.parametrize("place", ["s3://key:s3/cr et@bucket/x", "s3://bucket/x?access_key=ab&secret_key=s3/cr et"])
+@pytest.mark.parametrize("job", [evaluate, export, extract])
+def test_a_checkpoint_whose_address_holds_a_secret_is_refused_unseen(
+    job: Any, place: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Scores, exports and tables name the checkpoint that they are of, for whoever reads them to find it."""
+    with pytest.raises(SystemExit, match="2"):
+        job.main(["--checkpoint", place])
+    printed = capsys.readouterr().err
+    assert "argument --checkpoint: the address holds a password, which every record would show" in printed
+    assert "s3/cr" not in printed
+
+
+def test_no_error_and_no_log_line_shows_a_password(capfd: pytest.CaptureFixture[str]) -> None:
+    def job(config: RunConfig) -> None:
+        logging.getLogger("somebody.else").warning("cannot reach %s", "http://me:s3/cr et@host")
+        raise ValueError("cannot open postgresql://host/db?password=s3/cr et")
+
+    root = logging.getLogger()
+    before = root.handlers[:]
+    root.handlers.clear()  # pytest's own: logging is set up only where nobody has
+    try:
+        with pytest.raises(SystemExit) as caught:
+            command.run(job, command.parse("", ["--preset", "smoke"]))
+    finally:
+        root.handlers[:] = before
+    printed = capfd.readouterr().err
+    assert "cannot reach http://me:***@host" in printed
+    assert caught.value.code == "error: cannot open postgresql://host/db?password=***"

@@ -33,7 +33,11 @@ def refused(argv: list[str]) -> str:
 
 @pytest.mark.slow
 def test_a_checkpoint_becomes_files_and_a_version(
-    save_untrained: Save, storage: Path, capsys: pytest.CaptureFixture[str]
+    save_untrained: Save,
+    storage: Path,
+    tmp_path: Path,
+    plant_pickle: Callable[[Path, Path], None],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     checkpoint = save_untrained("intermediate")
     export.main(["--checkpoint", str(checkpoint), "--alias", "current"])
@@ -57,9 +61,10 @@ def test_a_checkpoint_becomes_files_and_a_version(
     assert "version 1, alias current" in printed
     assert f"torch.export.load('{folder}/{PT2}').module()" in printed
 
-    written = (folder / PT2).stat()
+    plant_pickle(folder / PT2, tmp_path / "unpickled")
     export.main(["--checkpoint", str(checkpoint)])
-    assert (folder / PT2).stat().st_mtime_ns == written.st_mtime_ns
+    assert not (tmp_path / "unpickled").exists(), "a program that somebody else had put there was loaded"
+    torch.testing.assert_close(load_pt2(folder / PT2)(images_BCHW), expected_BD, rtol=0, atol=1e-5)
     assert "version 1, alias exported" in capsys.readouterr().out
 
     message = refused(["--checkpoint", str(checkpoint), "--set", "tracking.uri=http://127.0.0.1:9"])

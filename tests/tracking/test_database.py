@@ -7,12 +7,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 
 from reid.tracking import DamagedDatabaseError, Recorder, RunRecord
+from reid.tracking.database import create_missing
 
 PLATFORM = Path(__file__).parents[2] / "platform"
 OURS = "import sys; from reid.tracking.store import connect; connect(sys.argv[1], None)"
@@ -81,6 +83,22 @@ def test_it_is_its_owners_alone(tmp_path: Path, parent: RunRecord) -> None:
         os.umask(before)
     assert runs.kept() == []
     assert stat.S_IMODE((tmp_path / "mlflow.db").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("mode", ["delete", "wal"])
+def test_what_sqlite_writes_beside_it_is_its_owners_alone_too(tmp_path: Path, mode: str) -> None:
+    before = os.umask(0o000)
+    try:
+        create_missing(tmp_path / "mlflow.db", None)
+        with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
+            database.execute(f"PRAGMA journal_mode = {mode}")
+            database.execute("INSERT INTO experiments (name) VALUES ('x')")
+            beside = {path.name: path for path in tmp_path.glob("mlflow.db*")}
+            names = {"mlflow.db-journal"} if mode == "delete" else {"mlflow.db-wal", "mlflow.db-shm"}
+            assert set(beside) == names | {"mlflow.db"}
+            assert {stat.S_IMODE(path.stat().st_mode) for path in beside.values()} == {0o600}
+    finally:
+        os.umask(before)
 
 
 def overwritten(file: Path) -> None:

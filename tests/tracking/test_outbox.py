@@ -1,6 +1,8 @@
 """What is kept: one record for each run, nothing measured lost, one bad file no matter to the others."""
 
 import logging
+import os
+import stat
 from dataclasses import replace
 from pathlib import Path
 
@@ -94,3 +96,21 @@ def test_a_damaged_file_is_put_aside_and_said(
     outbox.keep(phase)
     assert replace(the_one(outbox), time=0.0) == phase
     assert len(outbox.damaged()) == 2
+
+
+def test_a_record_holds_no_password(outbox: Outbox, parent: RunRecord) -> None:
+    address = "s3://key:s3/cr et@bucket/x?secret_key=t0p"
+    outbox.keep(replace(parent, tags={"reid.checkpoint": address}, params={"data.source": address, "seed": "0"}))
+    assert the_one(outbox).params == {"data.source": "s3://key:***@bucket/x?secret_key=***", "seed": "0"}
+    (path,) = outbox.kept()
+    assert not {"cr et", "t0p"} & set(path.read_text().split('"'))
+    assert "cr et" not in path.read_text() + str(the_one(outbox))
+
+
+def test_it_is_its_owners_alone(outbox: Outbox, parent: RunRecord) -> None:
+    before = os.umask(0o000)
+    try:
+        outbox.keep(parent)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(outbox.folder.stat().st_mode) == 0o700

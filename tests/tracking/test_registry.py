@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,18 @@ def test_publishing_goes_on_where_it_was_interrupted(
     experiment = client.get_experiment_by_name("reid")
     (model,) = client.search_logged_models([experiment.experiment_id])
     assert str(model.status) == "READY"
+
+
+def test_what_somebody_else_put_into_mlflow_is_not_unpickled(
+    runs: Recorder, tmp_path: Path, plant_pickle: Callable[[Path, Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = exported(tmp_path / "first", seed=1)
+    assert runs.publish(folder, alias="pipeline") == "1"
+    (program,) = (tmp_path / "artifacts").rglob("*.pt2")
+    plant_pickle(program, tmp_path / "unpickled")
+    assert runs.publish(folder, alias="champion") is None
+    assert "is not a pickle-free payload" in caplog.text
+    assert not (tmp_path / "unpickled").exists()
 
 
 def _break(*_: Any, **__: Any) -> None:

@@ -10,12 +10,17 @@ from pathlib import Path
 import ray
 
 import reid
-from reid.cluster.ray_internals import last_started_address
+from reid.cluster.ray_internals import last_started_address, on_loopback
 from reid.config import load_extensions, set_until_exit
+
+LOOPBACK = "lo"
+"""Linux's name of the network interface."""
 
 
 def connect(extensions: Sequence[str] = ()) -> None:
     """Join the cluster that `RAY_ADDRESS` names or `ray start` started here last, else start one for this process.
+
+    One that is started here listens on loopback alone, with all that runs on it.
 
     The package's own source travels along: workers run the code that was submitted, whatever version is installed. So
     do extensions, which load where a configuration that names them arrives.
@@ -39,4 +44,6 @@ def connect(extensions: Sequence[str] = ()) -> None:
     # A token for this cluster alone: Ray would leave one in the home directory that other users can read, and that
     # changes how clusters started later behave. And nobody takes this node away.
     set_until_exit({"RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"})
-    start(address="local")
+    set_until_exit({"GLOO_SOCKET_IFNAME": LOOPBACK, "NCCL_SOCKET_IFNAME": LOOPBACK})
+    with on_loopback():
+        start(address="local")

@@ -1,9 +1,13 @@
 """What Ray keeps to itself and we need nevertheless, each with its reason: to be looked at when it is renewed."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import ray.train.v2._internal.execution.context
+from ray._private import ray_constants
 from ray._private.services import find_bootstrap_address
+from ray.train.torch.config import _TorchBackend as TorchBackend
 
 # `ray.train` offers the same classes by the same names, but a type checker sees its first version's there.
 from ray.train.v2.api.config import CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
@@ -17,8 +21,10 @@ __all__ = [
     "Result",
     "RunConfig",
     "ScalingConfig",
+    "TorchBackend",
     "TorchTrainer",
     "last_started_address",
+    "on_loopback",
     "silence_reports",
 ]
 
@@ -31,6 +37,21 @@ def last_started_address() -> str | None:
     """
     address: str | None = find_bootstrap_address(None)
     return address
+
+
+@contextmanager
+def on_loopback() -> Iterator[None]:
+    """A cluster that `ray.init` starts within listens on 127.0.0.1 alone.
+
+    There is no setting for that: Ray takes the address that other machines know this one by, even where
+    `_node_ip_address` is 127.0.0.1. It does not where it allows for no other machines, as on macOS.
+    """
+    allowed = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = allowed
 
 
 def silence_reports() -> None:

@@ -9,10 +9,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
 import ray.train
-from ray.train.torch import TorchConfig, get_device
+from ray.train.torch import get_device
 
 from reid.cluster import ray_internals as ray_train
 from reid.cluster.placement import uses_gpu, worker_resources
+from reid.cluster.process_group import ProcessGroup
 from reid.config import RunConfig, ScalingConfig, environment
 from reid.evaluation import Evaluation
 from reid.stages import score_checkpoint
@@ -114,7 +115,7 @@ def _run_workers(
         trainer = ray_train.TorchTrainer(
             function,
             train_loop_config=argument,
-            torch_config=TorchConfig(backend="nccl" if gpu else "gloo", timeout_s=COLLECTIVE_TIMEOUT_S),
+            torch_config=ProcessGroup(backend="nccl" if gpu else "gloo", timeout_s=COLLECTIVE_TIMEOUT_S),
             scaling_config=ray_train.ScalingConfig(
                 num_workers=scaling.num_workers, use_gpu=gpu, resources_per_worker=worker_resources(scaling)
             ),

@@ -25,7 +25,7 @@ from reid.config.presets import PRESETS
 from reid.config.run import AblationConfig, EvaluationConfig, RunConfig, TrackingConfig
 from reid.config.san import SANConfig
 from reid.config.search import Objective, SearchConfig
-from reid.config.secrets import without_passwords
+from reid.config.secrets import require_no_password, without_passwords
 from reid.config.section import Count, Positive, Section
 from reid.config.training import LossConfig, PhaseConfig, ScalingConfig
 
@@ -75,6 +75,7 @@ __all__ = [
     "load_manifest",
     "read_file",
     "require_file",
+    "require_no_password",
     "set_until_exit",
     "validate_config",
     "with_settings",

@@ -67,7 +67,8 @@ def load_config(
     """
     malformed = [text for text in overrides if not _is_assignment(text)]
     if malformed:
-        raise ConfigError(f"invalid settings {malformed}: write dotted.key=value, such as phases.final.epochs=3")
+        shown = without_passwords(str(malformed))
+        raise ConfigError(f"invalid settings {shown}: write dotted.key=value, such as phases.final.epochs=3")
     given = _merged(_read(file), _parsed(overrides))
     extensions = given.get("extensions", ())
     if isinstance(extensions, list | tuple) and all(isinstance(name, str) for name in extensions):
@@ -171,9 +172,8 @@ def _parsed(overrides: Sequence[str]) -> Any:
             require_plain_yaml(text.partition("=")[2])
             setting = OmegaConf.to_container(OmegaConf.from_dotlist([text]), resolve=True)
         except (OmegaConfBaseException, yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-            raise ConfigError(
-                f"invalid setting '{_cut(text)}': {str(error).splitlines()[0]}; put the value in quotes"
-            ) from error
+            reason = without_passwords(str(error).splitlines()[0], text)
+            raise ConfigError(f"invalid setting '{_cut(text)}': {reason}; put the value in quotes") from error
         tree = _merged(tree, setting)
     return tree
 
@@ -188,13 +188,13 @@ def _read(file: str | Path | None) -> Any:
     except OSError as error:
         raise ConfigError(f"{file} cannot be read ({error}): check --config") from error
     except ValueError as error:
-        raise ConfigError(f"{file} is not valid YAML, correct it: {error}") from error
+        raise ConfigError(f"{file} is not valid YAML, correct it: {without_passwords(str(error))}") from error
     try:
         tree = OmegaConf.to_container(OmegaConf.load(io.StringIO(text)), resolve=True)
     except OSError:  # so OmegaConf has it where YAML is a number
         tree = None
     except (OmegaConfBaseException, yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-        raise ConfigError(f"{file} is not valid YAML, correct it: {error}") from error
+        raise ConfigError(f"{file} is not valid YAML, correct it: {without_passwords(str(error), text)}") from error
     if not isinstance(tree, dict):
         raise ConfigError(f"{file} must hold a mapping of settings, such as `seed: 1`")
     return tree
@@ -210,7 +210,9 @@ def _describe(details: ErrorDetails, tree: Any, root: type[Section] = RunConfig)
     """One error as lines of `dotted.path: what is wrong and what to write`, the path from the root on."""
     location = [str(part) for part in details["loc"] if part not in UNION_TAGS and part != "[key]"]
     path = ".".join(location)
-    given = details["input"]
+    given: Any = details["input"]
+    if isinstance(given, str):
+        given = without_passwords(given)
     if not path:
         return details["msg"].removeprefix("Value error, ").splitlines()
     if details["type"] == "extra_forbidden":
@@ -220,10 +222,11 @@ def _describe(details: ErrorDetails, tree: Any, root: type[Section] = RunConfig)
     message = re.sub("^(Input|String) should", "must", details["msg"].removeprefix("Value error, "))
     message = EXPECTED.get(details["type"], message)
     shown = f" (given: {_cut(repr(given))})" if isinstance(given, str | int | float | list | tuple | None) else ""
-    return [without_passwords(f"{path}: {message}{shown}")]
+    return [f"{path}: {message}{shown}"]
 
 
 def _cut(text: str) -> str:
+    text = without_passwords(text)  # before its end is cut off, by which a password is known
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
 
 

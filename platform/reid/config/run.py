@@ -4,13 +4,13 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SerializeAsAny, field_serializer, field_validator, model_validator
+from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
 from reid.config.data import DataConfig
 from reid.config.extensions import load_extensions
 from reid.config.model import ModelConfig
 from reid.config.search import SearchConfig
-from reid.config.secrets import without_passwords
+from reid.config.secrets import require_no_password
 from reid.config.section import Count, Positive, Section
 from reid.config.training import MAX_WORKERS, LossConfig, PhaseConfig, ScalingConfig
 
@@ -47,11 +47,6 @@ class TrackingConfig(Section):
     uri: str | None = None
     """Tracking server; none = `$MLFLOW_TRACKING_URI`, else the database `<storage>/mlflow.db`."""
     experiment: str = Field("reid", pattern=r"^[^\x00-\x1f]{1,256}$")
-
-    @field_serializer("uri", when_used="json-unless-none")
-    def _masked(self, uri: str) -> str:
-        """What is dumped as JSON is recorded and printed; a job and its workers hold the address as it is."""
-        return without_passwords(uri)
 
 
 class RunConfig(Section):
@@ -94,8 +89,7 @@ class RunConfig(Section):
     def _absolute(cls, storage: str) -> str:
         if not storage:
             raise ValueError("is empty: give a folder, or a URI such as s3://bucket/reid")
-        if without_passwords(storage) != storage:
-            raise ValueError("holds a password, which every record would show: give it by the environment instead")
+        require_no_password(storage)
         return storage if "://" in storage else str(Path(storage).expanduser().absolute())
 
     def __setstate__(self, state: dict[Any, Any]) -> None:

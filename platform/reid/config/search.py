@@ -2,10 +2,9 @@
 
 from typing import Annotated, Literal, get_args
 
-from pydantic import Field, field_serializer, field_validator
+from pydantic import Field, field_validator
 
 from reid.config.body import LAYOUTS
-from reid.config.secrets import without_passwords
 from reid.config.section import Positive, Section
 
 Objective = Literal["mAP", "descriptor_dim", "images_per_second"]
@@ -58,7 +57,3 @@ class SearchConfig(Section):
         if objectives[0] != "mAP" or len(set(objectives)) < len(objectives):
             raise ValueError(f"must be mAP, then any of {', '.join(get_args(Objective)[1:])}, each once")
         return objectives
-
-    @field_serializer("study", when_used="json-unless-none")
-    def _masked(self, study: str) -> str:
-        return without_passwords(study)

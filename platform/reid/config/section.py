@@ -3,7 +3,17 @@
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    field_serializer,
+    field_validator,
+)
+
+from reid.config.secrets import without_passwords
 
 Positive = Annotated[int, Field(ge=1, lt=2**31)]
 Count = Annotated[int, Field(ge=0, lt=2**31)]
@@ -21,6 +31,12 @@ class Section(BaseModel):
         if _holds_truth_value(value) and {int, float} & set(_leaves(annotation)) and bool not in _leaves(annotation):
             raise ValueError("must be a number, and neither true nor false")
         return value
+
+    @field_serializer("*", mode="wrap", when_used="json")
+    def _without_passwords(self, value: Any, serialize: SerializerFunctionWrapHandler) -> Any:
+        """What is dumped as JSON is recorded and printed; a job and its workers hold addresses as they are."""
+        plain = serialize(value)
+        return without_passwords(plain) if isinstance(plain, str) else plain
 
 
 def _leaves(annotation: Any) -> list[Any]:

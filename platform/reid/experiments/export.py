@@ -94,7 +94,7 @@ def publish_checkpoint(
 def export_checkpoint(config: RunConfig, checkpoint: Place, folder: Path) -> Card:
     """Write a checkpoint's model as programs into a local folder, which is there whole or not at all.
 
-    A folder that holds the same model is left as it is, one that holds another export is replaced.
+    A folder that holds an export is replaced, whatever it holds: what this process did not write is never loaded.
 
     Raises:
         ValueError: the checkpoint is damaged, of another architecture or has no descriptor, a program fails the check,
@@ -104,11 +104,8 @@ def export_checkpoint(config: RunConfig, checkpoint: Place, folder: Path) -> Car
     descriptor = descriptor_of(trained, config)
     stage, history = trained.stage, trained.state.history
     try:
-        if folder.is_dir() and any(folder.iterdir()):
-            if not (folder / CARD).is_file():
-                raise ValueError(f"{folder} is not empty and holds no export: choose another folder for the export")
-            if (former := Card.read(folder)).digest == descriptor.digest():
-                return former
+        if folder.is_dir() and any(folder.iterdir()) and not (folder / CARD).is_file():
+            raise ValueError(f"{folder} is not empty and holds no export: choose another folder for the export")
         card = Card(
             height=config.data.height,
             width=config.data.width,

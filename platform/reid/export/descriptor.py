@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from reid.config import without_passwords
 from reid.data import normalise
 
 PT2 = "descriptor.pt2"
@@ -51,11 +52,14 @@ class Card:
     layout: str
     """Branches of the descriptor."""
     checkpoint: str
-    """Where the weights are from, for people to read."""
+    """Where the weights are from, for people to read; a password in it is masked."""
     digest: str
     """`Descriptor.digest` of the model."""
     mAP: float | None
     """On the query and gallery of the dataset it was trained on, if it was scored."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "checkpoint", without_passwords(self.checkpoint))
 
     @classmethod
     def read(cls, folder: Path) -> "Card":

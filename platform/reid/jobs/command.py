@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from reid.cluster import PhaseFailedError, PlacementError
-from reid.config import PRESETS, RunConfig, load_config
+from reid.config import PRESETS, RunConfig, load_config, require_no_password, without_passwords
 from reid.storage import Place
 from reid.training import load_state
 
@@ -45,7 +45,9 @@ def run(
     Args:
         base: gives a full tree of settings to use where no preset is named.
     """
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    to_terminal = logging.StreamHandler()
+    to_terminal.setFormatter(_WithoutPasswords())
+    logging.basicConfig(level=logging.INFO, handlers=[to_terminal])
     for chatty in ("alembic", "mlflow", "ray"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
@@ -57,7 +59,27 @@ def run(
         )
         job(config)
     except JOB_ERRORS as error:
-        sys.exit(f"error: {error}")
+        sys.exit(without_passwords(f"error: {error}"))
+
+
+def place(address: str) -> Place:
+    """A place as the command line names it, for argparse.
+
+    Raises:
+        argparse.ArgumentTypeError: it holds a password.
+    """
+    try:
+        require_no_password(address)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"the address {error}") from error
+    return Place(address).absolute
+
+
+class _WithoutPasswords(logging.Formatter):
+    """Also of what libraries say."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return without_passwords(super().format(record))
 
 
 def parse(description: str, argv: Sequence[str] | None = None) -> argparse.Namespace:

@@ -10,7 +10,6 @@ from typing import Any
 from reid.data import DescriptorTable
 from reid.experiments import FILE_NAME, Extraction, Lookup, run_extraction, table_in
 from reid.jobs import command
-from reid.storage import Place
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -19,8 +18,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         "with --query, find the images that are nearest to one. Without --preset, the settings are those the "
         "checkpoint was trained with."
     )
-    parser.add_argument("--checkpoint", metavar="PLACE", help=command.CHECKPOINT_HELP)
-    parser.add_argument("--images", metavar="PLACE", help="a folder of jpg and png files, or a prepared store")
+    parser.add_argument("--checkpoint", type=command.place, metavar="PLACE", help=command.CHECKPOINT_HELP)
+    parser.add_argument(
+        "--images", type=command.place, metavar="PLACE", help="a folder of jpg and png files, or a prepared store"
+    )
     parser.add_argument("--output", metavar="PLACE", help=f"the table: FILE.parquet, or a folder for {FILE_NAME}")
     parser.add_argument("--descriptors", metavar="FILE", help="a table written before, to search in without extraction")
     parser.add_argument("--query", metavar="IMAGE", help="an image file, or the name of an image in the table")
@@ -42,8 +43,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _extraction(arguments: argparse.Namespace) -> Extraction:
     return Extraction(
-        checkpoint=Place(arguments.checkpoint).absolute,
-        images=Place(arguments.images).absolute,
+        checkpoint=arguments.checkpoint,
+        images=arguments.images,
         table=table_in(arguments.output),
     )
 
@@ -54,7 +55,7 @@ def _lookup(arguments: argparse.Namespace, table: Path) -> Lookup:
         query=arguments.query,
         top=arguments.top,
         sheet=None if arguments.sheet is None else Path(arguments.sheet).absolute(),
-        images=None if arguments.images is None else Place(arguments.images).absolute,
+        images=arguments.images,
     )
 
 

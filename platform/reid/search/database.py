@@ -68,7 +68,7 @@ def open_study(address: str, name: str, objectives: Sequence[Objective]) -> optu
             study.set_metric_names(list(objectives))
         _require_notes(study)
     except Exception as error:  # Optuna asserts, and raises whatever rows of another version lead it to
-        reason = without_passwords((str(error).splitlines() or [repr(error)])[0])
+        reason = without_passwords((str(error).splitlines() or [repr(error)])[0], address)
         raise ConfigError(
             f"search.study: {without_passwords(address)} cannot be opened and written ({reason}); give the SQLAlchemy "
             "address of a database of yours, such as sqlite:////data/study.db"

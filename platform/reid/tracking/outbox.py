@@ -20,7 +20,10 @@ DAMAGED = ".damaged"
 
 
 class Outbox:
-    """A folder of records, with a lock for whoever sends, held for long, and one for whoever changes a file."""
+    """A folder of records, with a lock for whoever sends, held for long, and one for whoever changes a file.
+
+    Only its owner can look into it, as into the database that the records are for.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -29,7 +32,7 @@ class Outbox:
         """Keep a record, in the place of an earlier one of its run, but see `RunRecord.after`."""
         record = dataclasses.replace(record, time=time.time())
         path = self.folder / f"{record.key}.json"
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self._create()
         with self._writing():
             earlier = self._record_in(path) if path.exists() else None
             write_whole(path, _text_of(record.after(earlier) if earlier else record))
@@ -57,7 +60,7 @@ class Outbox:
     @contextmanager
     def sending(self, wait_s: float) -> Iterator[bool]:
         """Held by the one process that sends; False where another one still does after so many seconds."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self._create()
         lock = FileLock(self.folder / ".lock")
         try:
             lock.acquire(timeout=wait_s)
@@ -78,6 +81,9 @@ class Outbox:
             path.unlink()
             logger.warning("%s holds no run record: it is now %s, and MLflow goes without it (%r)", path, aside, error)
             return None
+
+    def _create(self) -> None:
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def _writing(self) -> FileLock:
         return FileLock(self.folder / ".writing")

@@ -5,6 +5,8 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
+from reid.config import without_passwords
+
 Status = Literal["RUNNING", "FINISHED", "FAILED"]
 
 
@@ -31,7 +33,10 @@ class DatasetInput:
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """A run as it stands: a later record of the same key takes the place of an earlier one, see `after`."""
+    """A run as it stands: a later record of the same key takes the place of an earlier one, see `after`.
+
+    Its tags and parameters hold no password: those of addresses in them are masked.
+    """
 
     key: str
     """Identifies the run for ever; found again in MLflow by the tag `reid.run`."""
@@ -51,6 +56,11 @@ class RunRecord:
     """The model's finished checkpoint, a local path or a pyarrow.fs URI."""
     time: float = 0.0
     """When it was kept to be sent, in seconds since 1970."""
+
+    def __post_init__(self) -> None:
+        for name in ("tags", "params"):
+            masked = {key: without_passwords(value) for key, value in getattr(self, name).items()}
+            object.__setattr__(self, name, masked)
 
     def after(self, earlier: "RunRecord") -> "RunRecord":
         """This record in the place of an earlier one of the run that was never sent.

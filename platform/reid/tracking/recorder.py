@@ -223,7 +223,7 @@ class Recorder:
         return self._store
 
     def _warn(self, error: Exception, what: str, where: Path) -> None:
-        reason = without_passwords((str(error).splitlines() or [repr(error)])[0])
+        reason = without_passwords((str(error).splitlines() or [repr(error)])[0], self._uri)
         logger.warning("MLflow at %s took %s %s: %s", self.uri, what, where, reason)
 
 

@@ -40,7 +40,7 @@ def publish(
     What was registered before is found by its digest: publishing it again moves the alias alone.
 
     Args:
-        folder: an exported folder, see `reid.export.descriptor`.
+        folder: an export that this process has written, see `reid.export.descriptor`: a program is loaded from it.
         uri, experiment, artifacts: see `RunStore`.
         run_key: key of the run that trained it, if it is recorded there.
         name: of the registered model.

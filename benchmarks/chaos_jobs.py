@@ -1,0 +1,184 @@
+"""Jobs and a tracking server as processes that can be killed, for `chaos.py`."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psutil
+
+ROOT = Path(__file__).parents[1]
+EPOCHS = 2
+SETTINGS: dict[str, tuple[str, ...]] = {
+    "full_pipeline": ("phases.pose=null", "phases.intermediate=null", "scaling.num_workers=2"),
+    "sweep": (
+        *(f"phases.{name}=null" for name in ("pose", "baseline", "intermediate")),
+        *("search.space=optimizer", "search.trials=4", "search.early_stopping=false", "search.retrain=false"),
+    ),
+}
+"""What is laid over the smoke preset, by job."""
+LIMIT_S = 420
+"""In which a job has ended, killed or not."""
+LINGER_S = 60
+"""In which what it started has ended too."""
+SCAN_S = 0.25
+"""Between looks at what processes there are."""
+
+
+@dataclass
+class Job:
+    """A command under way, and all processes that it has started."""
+
+    storage: Path
+    log: Path
+    process: subprocess.Popen[bytes]
+    seen: dict[int, psutil.Process] = field(default_factory=dict)
+    """By number; whoever was seen once is remembered, also when its parent is gone."""
+    seen_at: float = 0.0
+
+    def is_running(self) -> bool:
+        return self.process.poll() is None
+
+    def has_printed(self, text: str) -> bool:
+        return text in self.log.read_text(errors="replace")
+
+    def has_written(self, pattern: str) -> bool:
+        return any(self.storage.glob(pattern))
+
+    def family(self) -> list[psutil.Process]:
+        """Those of its processes that live."""
+        if time.monotonic() - self.seen_at > SCAN_S:
+            self.seen_at = time.monotonic()
+            driver = [psutil.Process(self.process.pid)] if self.is_running() else []
+            for root in driver or [process for process in self.seen.values() if is_alive(process)]:
+                with suppress(psutil.Error):  # ended meanwhile
+                    for process in (root, *root.children(recursive=True)):
+                        self.seen.setdefault(process.pid, process)
+        return [process for process in self.seen.values() if is_alive(process)]
+
+    def kill(self) -> None:
+        for process in self.family():
+            end(process)
+        self.process.wait()
+
+
+def start(name: str, storage: Path, uri: str) -> Job:
+    """A job as a user would give its command, on a cluster of its own; MLflow's experiment has the storage's name."""
+    storage.mkdir(parents=True, exist_ok=True)
+    log = storage.with_name(f"{storage.name}.log")
+    command = _command(name, storage, uri, SETTINGS[name])
+    with log.open("wb") as sink:
+        process = subprocess.Popen(command, env=_surroundings(storage.parent), stdout=sink, stderr=subprocess.STDOUT)  # noqa: S603
+    return Job(storage=storage, log=log, process=process)
+
+
+def flush(storage: Path, uri: str) -> None:
+    """Send the tracking server what it lacks."""
+    command = _command("flush", storage, uri)
+    subprocess.run(command, env=_surroundings(storage.parent), check=False, stdout=subprocess.DEVNULL)  # noqa: S603
+
+
+def require_end(job: Job) -> list[str]:
+    """Wait for a job and all that it started; a complaint for each process that had to be killed."""
+    deadline = time.monotonic() + LIMIT_S
+    while job.is_running() and time.monotonic() < deadline:
+        job.family()
+        time.sleep(0.1)
+    if job.is_running():
+        job.kill()
+        return [f"it had not ended after {LIMIT_S} s"]
+    deadline = time.monotonic() + LINGER_S
+    while (left := job.family()) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    for process in left:
+        end(process)
+    return [f"left running: {process}" for process in left]
+
+
+def is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:  # ended meanwhile
+        return False
+
+
+def end(process: psutil.Process) -> None:
+    with suppress(psutil.NoSuchProcess):
+        process.kill()
+
+
+@dataclass
+class Server:
+    """MLflow's tracking server, which is killed and comes back at the same address, with the same database."""
+
+    folder: Path
+    port: int = 0
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def uri(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def __enter__(self) -> Self:
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            self.port = listener.getsockname()[1]
+        self._start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        self._kill()
+
+    def restart(self) -> None:
+        """SIGKILL to all of its processes, and start it again."""
+        self._kill()
+        self._start()
+
+    def _kill(self) -> None:
+        assert self.process is not None
+        if self.process.poll() is None:
+            root = psutil.Process(self.process.pid)
+            for process in (root, *root.children(recursive=True)):
+                end(process)
+        self.process.wait()
+
+    def _start(self) -> None:
+        program, folder = Path(sys.executable).with_name("mlflow"), self.folder
+        command = [
+            *(str(program), "server", "--workers=1", "--host=127.0.0.1", f"--port={self.port}"),
+            *(f"--backend-store-uri=sqlite:///{folder}/server.db", f"--artifacts-destination={folder}/artifacts"),
+        ]
+        with (folder / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(command, env=_surroundings(folder), stdout=log, stderr=log)  # noqa: S603
+        deadline = time.monotonic() + LIMIT_S
+        while not self._answers():
+            if time.monotonic() > deadline:
+                sys.exit(f"the tracking server did not start:\n{(folder / 'server.log').read_text()}")
+            time.sleep(0.2)
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.uri}/health", timeout=1) as answer:  # noqa: S310
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
+
+
+def _command(name: str, storage: Path, uri: str, settings: tuple[str, ...] = ()) -> list[str]:
+    where = (f"storage={storage}", f"tracking.uri={uri}", f"tracking.experiment={storage.name}")
+    overrides = [part for text in (*settings, *where) for part in ("--set", text)]
+    return [sys.executable, f"{ROOT}/jobs/{name}.py", "--preset", "smoke", *overrides]
+
+
+def _surroundings(folder: Path) -> dict[str, str]:
+    """The environment, without what would have a job do otherwise; Ray's sessions lie in a folder of the campaign's."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "MLFLOW_", "REID_"))}
+    return ours | {"RAY_TMPDIR": str(folder)}
