@@ -5,7 +5,7 @@ Legend: B images, H × W input pixels, C channels, K identities, D length of the
 """
 
 from dataclasses import dataclass, field
-from typing import Self, cast
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -106,7 +106,7 @@ class SAN(nn.Module):
         """texture_BCSS in [-1, 1], in whatever mode."""
         assert self.decoder is not None, "this stage has no decoder"
         texture_BCSS, _ = self.decoder(self.trunk.stage_maps(images_BCHW))
-        return cast(Tensor, at_least_fp32(texture_BCSS).clamp(-1, 1))
+        return at_least_fp32(texture_BCSS).clamp(-1, 1)
 
     def train(self, mode: bool = True) -> Self:
         """Sets the mode; with `batch_norm` = `frozen`, batch norms stay in evaluation mode."""

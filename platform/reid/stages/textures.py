@@ -145,10 +145,10 @@ def _errors(
             error_BSS = (texture_BCSS - true_BCSS).abs().mean(dim=1)
             sums_WP[whose] += (error_BSS[..., None] * at_BSSP).double().sum(dim=(0, 1, 2))
     tally_RWP = gather_rows(torch.cat((sums_WP, counts_P[None]))[None], [1] * world)
-    *sums_WP, counts_P = tally_RWP.sum(dim=0)
+    *sums, counts_P = tally_RWP.sum(dim=0)
     return {
         (whose, place): (sums_P[number] / counts_P[number]).item()
-        for whose, sums_P in zip(JUDGED, sums_WP, strict=True)
+        for whose, sums_P in zip(JUDGED, sums, strict=True)
         for number, place in enumerate(PLACES)
         if counts_P[number] > 0 and (place == "all" or batches.split.has_seen)
     }
