@@ -1,12 +1,15 @@
 """Preparing data onto a storage that is not this machine's."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from reid.config import load_config
-from reid.data import DataError, open_dataset, open_store
+from reid.config import RunConfig, load_config
+from reid.data import TEXTURES, DataError, ReIDBatches, open_dataset, open_store
 from reid.experiments import prepare_all
+from reid.stages import STAGES
 from reid.storage import Place
 
 SETTINGS = ("scaling.num_workers=0", "phases.pose=null", "data.height=32", "data.width=16")
@@ -40,3 +43,47 @@ def test_the_pose_phase_sees_crops_or_whole_images(storage: Path) -> None:
         overrides = ["scaling.num_workers=0", "data.height=32", "data.width=16", f"data.pose_images={images}"]
         prepared = prepare_all(load_config(preset="smoke", overrides=overrides))
         assert open_dataset(prepared["pose"]).name == name
+
+
+@pytest.fixture
+def learns_textures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The baseline stage is trained on pairs of images and textures."""
+    monkeypatch.setitem(STAGES, "baseline", replace(STAGES["baseline"], data=TEXTURES))
+
+
+def configured(*overrides: str) -> RunConfig:
+    return load_config(preset="smoke", overrides=[*SETTINGS, *overrides])
+
+
+@pytest.mark.usefixtures("learns_textures")
+def test_a_phase_that_learns_textures_gets_pairs(storage: Path) -> None:
+    config = configured()
+    prepared = prepare_all(config)
+    assert prepared.keys() == {"reid", "textures"}
+    pairs, people = (open_dataset(prepared[kind]) for kind in ("textures", "reid"))
+    assert (pairs.name, pairs.image_size, pairs.texture_side, pairs.texture_layout) == (
+        "texture_pairs",
+        (32, 16),
+        32,
+        "embedded",
+    )
+    assert pairs.splits["val"].has_seen
+    assert (people.texture_side, people.texture_layout) == (128, "embedded"), "native size"
+    for dataset in (pairs, people):
+        batches = ReIDBatches(dataset, "train", config.data, device="cpu")
+        batch = batches.training(np.arange(8), slice(0, 8), seed=0, epoch=0, step=0)
+        assert batch.textures_BCHW is not None
+        assert batch.textures_BCHW.shape == (8, 3, 32, 32)
+    assert prepare_all(config) == prepared
+
+
+@pytest.mark.usefixtures("learns_textures")
+def test_a_missing_folder_of_pairs_is_named(storage: Path, tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    with pytest.raises(DataError, match=r"data\.texture_source: is missing; set it to a folder of image–texture pairs"):
+        prepare_all(configured("data.name=folder", f"data.source={images}"))
+    with pytest.raises(DataError, match=r"data\.texture_source: there is no folder /no"):
+        prepare_all(configured("data.name=folder", f"data.source={images}", "data.texture_source=/no"))
+    with pytest.raises(DataError, match=r"data\.texture_source: the embedded benchmark has none"):
+        prepare_all(configured(f"data.texture_source={images}"))

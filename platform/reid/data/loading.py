@@ -137,16 +137,13 @@ class ReIDBatches(_Batches):
         indices_B = indices_G[rows]
         draws = self._draws(len(indices_G), rows, seed, epoch, step)
         maps_BJhw = self.maps(indices_B)
-        textures_BCHW = self.textures(indices_B) if self.split.has_textures else None
-        if textures_BCHW is not None and self.split.texture_layout is not None:
-            textures_BCHW = mirror_textures(textures_BCHW, draws, self._augmentation)
         return ReIDBatch(
             images_BCHW=self._augmented(indices_B, draws),
             labels_B=self._to_device(torch.from_numpy(self.labels_N[indices_B])),
             attributes_BA=self._to_device(torch.from_numpy(self._attributes_NA[indices_B])),
             attribute_names=self.attribute_names,
             maps_BJhw=None if maps_BJhw is None else move_maps(maps_BJhw, draws, self._augmentation, self._size),
-            textures_BCHW=textures_BCHW,
+            textures_BCHW=self._target(indices_B, draws) if self.split.has_textures else None,
         )
 
     def textures(self, indices: ArrayLike) -> Tensor:
@@ -157,7 +154,13 @@ class ReIDBatches(_Batches):
         """
         if not (self._dataset.has_textures or self.split.has_textures):
             raise DataError(f"{self._dataset.name} has no textures of its people: name a folder of them as `textures`")
-        return texture_target(self._to_device(self.split.textures(indices)), self._size[0])
+        return self._target(indices)
+
+    def _target(self, indices: ArrayLike, draws: Draws | None = None) -> Tensor:
+        textures_BHWC = self._to_device(self.split.textures(indices))
+        if draws is not None and self.split.texture_layout is not None:
+            textures_BHWC = mirror_textures(textures_BHWC, draws, self._augmentation)
+        return texture_target(textures_BHWC, self._size[0])
 
 
 class PoseBatches(_Batches):

@@ -162,16 +162,16 @@ def move_maps(maps_BJhw: Tensor, draws: Draws, config: AugmentationConfig, image
     return maps_BJhw
 
 
-def texture_target(textures_BHWC: Tensor, side: int) -> Tensor:
-    """uint8 B × S × S × 3 → float32 B × 3 × side × side in [−1, 1]."""
-    return _to_float(_resized(textures_BHWC, (side, side))).div_(127.5).sub_(1)
-
-
-def mirror_textures(textures_BCHW: Tensor, draws: Draws, config: AugmentationConfig) -> Tensor:
+def mirror_textures(textures_BHWC: Tensor, draws: Draws, config: AugmentationConfig) -> Tensor:
     """Mirror textures, of one of our layouts, where `augment` mirrors the images; all else leaves them as they are."""
     if not config.flip:
-        return textures_BCHW
-    return torch.where(draws.flip_B[:, None, None, None], textures_BCHW.flip(3), textures_BCHW)
+        return textures_BHWC
+    return torch.where(draws.flip_B[:, None, None, None], textures_BHWC.flip(2), textures_BHWC)
+
+
+def texture_target(textures_BHWC: Tensor, side: int) -> Tensor:
+    """uint8 B × S × S × 3 → float32 B × 3 × side × side in [−1, 1]."""
+    return _to_float(_resized(textures_BHWC, (side, side))).sub_(127.5).div_(127.5)
 
 
 def _resized(images_BHWC: Tensor, image_size: tuple[int, int]) -> Tensor:

@@ -121,9 +121,9 @@ def _require_sources(sources: Sequence[Source], data: DataConfig) -> None:
         DataError: naming every source that is missing, or one that the embedded benchmark has not.
     """
     if data.name == EMBEDDED:
-        if any(getattr(data, source.setting) is not None for source in SOURCES.values()):
+        if given := [source.setting for source in SOURCES.values() if getattr(data, source.setting) is not None]:
             raise DataError(
-                "data.source: the embedded benchmark has none; set data.name to your dataset, as in market1501"
+                f"data.{given[0]}: the embedded benchmark has none; set data.name to your dataset, as in market1501"
             )
         return
     problems = []
