@@ -202,6 +202,11 @@ def test_textures_are_mirrored_where_their_images_are_and_nothing_else(
     torch.testing.assert_close(unflipped.permute(0, 2, 3, 1), stored.textures(indices) / 127.5 - 1)
 
 
+def test_textures_may_be_left_behind(reid: Dataset) -> None:
+    batches = ReIDBatches(reid, "train", EVERYTHING, device="cpu", textures=False)
+    assert batches.training(np.arange(6), slice(0, 6), seed=0, epoch=0, step=0).textures_BCHW is None
+
+
 def test_textures_are_as_high_as_the_input(reid: Dataset) -> None:
     config = DataConfig(height=64, width=32, augmentation=AugmentationConfig(flip=1))
     batches = ReIDBatches(reid, "train", config, device="cpu")

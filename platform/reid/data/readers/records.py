@@ -6,6 +6,7 @@ Legend: N images of a split, A attributes, M people in a crop at most, J = 18 jo
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -68,7 +69,7 @@ class Records:
             seen=None if self.seen is None else self.seen[rows],
         )
 
-    @property
+    @cached_property
     def distinct_textures(self) -> tuple[str, ...]:
         """Files of textures, each once."""
         return tuple(sorted({file for file in self.textures or () if file is not None}))
