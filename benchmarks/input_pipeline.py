@@ -49,7 +49,7 @@ def _compare(dataset: Dataset, folder: Path, batch: int, image_size: tuple[int, 
     rng = np.random.default_rng(0)
     batches = [rng.permutation(len(train))[:batch] for _ in range(8)]
     flipped = DataConfig(height=image_size[0], width=image_size[1], augmentation=AugmentationConfig(flip=0.5))
-    loader = ReIDBatches(dataset, "train", flipped, device="cpu", textures=False)
+    loader = ReIDBatches(dataset, "train", flipped, device="cpu")
 
     def whole(indices: NDArray[np.int64]) -> Tensor:
         return loader.training(indices, slice(0, len(indices)), seed=0, epoch=0, step=0).images_BCHW

@@ -111,8 +111,7 @@ def test_where_the_manifest_names_none_there_are_none(market_once: Path, tmp_pat
     train = dataset.splits["train"]
     assert not train.has_textures
     assert (train.texture_rows_N == -1).all()
-    batches = ReIDBatches(dataset, "train", EVERYTHING, device="cpu")
-    assert batches.training(np.arange(6), slice(0, 6), seed=0, epoch=0, step=0).textures_BCHW is None
+    batches = ReIDBatches(dataset, "train", EVERYTHING, device="cpu", textures=True)
     with pytest.raises(DataError, match="bare has no textures of its people: name a folder of them as `textures`"):
         batches.textures([0])
     with pytest.raises(DataError, match="it is not known which texels the images show"):
@@ -163,7 +162,9 @@ def test_attached_textures_come_in_place_of_the_store_s_own(reid: Dataset, layou
 def test_a_dataset_without_textures_takes_attached_ones(market_once: Path, tmp_path: Path) -> None:
     dataset = without_textures(market_once, tmp_path)
     dataset.splits["train"].attach(textures=OwnTextures(), texture_layout="embedded")
-    batches = ReIDBatches(dataset, "train", EVERYTHING.model_copy(update={"height": 8, "width": 8}), device="cpu")
+    batches = ReIDBatches(
+        dataset, "train", EVERYTHING.model_copy(update={"height": 8, "width": 8}), device="cpu", textures=True
+    )
     expected = OwnTextures().gather([3, 1]).permute(0, 3, 1, 2) / 127.5 - 1
     torch.testing.assert_close(batches.textures([3, 1]), expected)
 
@@ -182,7 +183,7 @@ def test_textures_are_mirrored_where_their_images_are_and_nothing_else(
                 return reid.splits["train"].textures(indices)
 
         stored.attach(textures=Foreign())
-    batches = ReIDBatches(dataset, "train", EVERYTHING, device="cpu")
+    batches = ReIDBatches(dataset, "train", EVERYTHING, device="cpu", textures=True)
     indices = balanced_batches(batches.split.pids_N, 3, 2, seed=1, epoch=4)[1]
     flipped = draw(EVERYTHING.augmentation, 6, (SIDE, 64), seed=1, epoch=4, step=1).flip_B.tolist()
     assert 0 < sum(flipped) < 6
@@ -202,14 +203,14 @@ def test_textures_are_mirrored_where_their_images_are_and_nothing_else(
     torch.testing.assert_close(unflipped.permute(0, 2, 3, 1), stored.textures(indices) / 127.5 - 1)
 
 
-def test_textures_may_be_left_behind(reid: Dataset) -> None:
-    batches = ReIDBatches(reid, "train", EVERYTHING, device="cpu", textures=False)
+def test_textures_come_along_where_they_are_asked_for(reid: Dataset) -> None:
+    batches = ReIDBatches(reid, "train", EVERYTHING, device="cpu")
     assert batches.training(np.arange(6), slice(0, 6), seed=0, epoch=0, step=0).textures_BCHW is None
 
 
 def test_textures_are_as_high_as_the_input(reid: Dataset) -> None:
     config = DataConfig(height=64, width=32, augmentation=AugmentationConfig(flip=1))
-    batches = ReIDBatches(reid, "train", config, device="cpu")
+    batches = ReIDBatches(reid, "train", config, device="cpu", textures=True)
     batch = batches.training(np.arange(4), slice(0, 4), seed=0, epoch=0, step=0)
     assert batch.textures_BCHW is not None
     assert batch.textures_BCHW.shape == (4, 3, 64, 64)

@@ -70,7 +70,7 @@ def test_a_phase_that_learns_textures_gets_pairs(storage: Path) -> None:
     assert pairs.splits["val"].has_seen
     assert (people.texture_side, people.texture_layout) == (128, "embedded"), "native size"
     for dataset in (pairs, people):
-        batches = ReIDBatches(dataset, "train", config.data, device="cpu")
+        batches = ReIDBatches(dataset, "train", config.data, device="cpu", textures=True)
         batch = batches.training(np.arange(8), slice(0, 8), seed=0, epoch=0, step=0)
         assert batch.textures_BCHW is not None
         assert batch.textures_BCHW.shape == (8, 3, 32, 32)

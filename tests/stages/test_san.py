@@ -310,7 +310,7 @@ def test_the_baseline_is_identity_and_triplet_alone(stores: dict[str, Path], tmp
 
 def test_a_flipped_image_has_the_mirrored_texture(stores: dict[str, Path], tmp_path: Path) -> None:
     config = smallest(tmp_path, **{"data.augmentation": {"flip": 1.0, "pad": 0, "colour": 0.0}})
-    batches = ReIDBatches(open_dataset(stores["reid"]), "train", config.data, device=CPU)
+    batches = ReIDBatches(open_dataset(stores["reid"]), "train", config.data, device=CPU, textures=True)
     indices = np.arange(len(batches))
     batch = batches.training(indices, slice(0, len(indices)), seed=0, epoch=0, step=0)
     torch.testing.assert_close(batch.images_BCHW, batches.inference(indices).flip(3))
@@ -321,7 +321,7 @@ def test_a_flipped_image_has_the_mirrored_texture(stores: dict[str, Path], tmp_p
 def test_one_rank_is_enough_for_the_losses(stores: dict[str, Path], tmp_path: Path) -> None:
     config = smallest(tmp_path)
     dataset = open_dataset(stores["reid"])
-    batches = ReIDBatches(dataset, "train", config.data, device=CPU)
+    batches = ReIDBatches(dataset, "train", config.data, device=CPU, textures=True)
     model = STAGES["san"].build(config, Labels.of(dataset), pretrained=False)
     order = np.argsort(batches.labels_N, kind="stable")
     batch = batches.training(order[:16], slice(0, 16), seed=0, epoch=0, step=0)

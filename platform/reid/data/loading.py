@@ -118,12 +118,12 @@ class ReIDBatches(_Batches):
         *,
         device: torch.device | str,
         channels_last: bool = True,
-        textures: bool = True,
+        textures: bool = False,
     ) -> None:
         """See `_Batches`.
 
         Args:
-            textures: bring the textures along, where every image of the split has one.
+            textures: training batches bring the textures along.
         """
         super().__init__(dataset, split, config, device=device, channels_last=channels_last)
         self.attribute_names = tuple(dataset.attributes)
@@ -150,7 +150,7 @@ class ReIDBatches(_Batches):
             attributes_BA=self._to_device(torch.from_numpy(self._attributes_NA[indices_B])),
             attribute_names=self.attribute_names,
             maps_BJhw=None if maps_BJhw is None else move_maps(maps_BJhw, draws, self._augmentation, self._size),
-            textures_BCHW=self._target(indices_B, draws) if self._textured and self.split.has_textures else None,
+            textures_BCHW=self._target(indices_B, draws) if self._textured else None,
         )
 
     def textures(self, indices: ArrayLike) -> Tensor:

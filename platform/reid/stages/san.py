@@ -24,6 +24,7 @@ from reid.stages.san_settings import (
     check_decoder,
     check_encoder,
     check_san,
+    learns_textures,
     require_textures,
     settings_of,
 )
@@ -56,7 +57,7 @@ def san_loss(output: SANOutput, batch: ReIDBatch, config: RunConfig, ranks: Rank
     `map_triplet/negative_distance`)."""
     settings = settings_of(config)
     terms = san_baseline_loss(output, batch, config, ranks)
-    if settings.reconstruction_weight:
+    if learns_textures(config):
         reconstruction = generator_loss(output, batch, config, ranks)["reconstruction"]
         terms["reconstruction"] = settings.reconstruction_weight * reconstruction
     triplets = map_triplets(output.decoded, ranks, margin=settings.map_margin, distance=settings.map_distance)
@@ -86,9 +87,7 @@ def known_textures(
 ) -> Known | None:
     """The pseudo textures that SAN learns to reconstruct; none where it learns from the dataset's own, or from none."""
     settings = settings_of(config)
-    if not settings.reconstruction_weight:
-        return None
-    if settings.textures == "true":
+    if not learns_textures(config) or settings.textures == "true":
         return None
     place = settings.generator or consulted[GENERATOR_STAGE]
     trained = load_state(place)
@@ -116,6 +115,10 @@ def score_san(
     if not illustrated or rank_and_world()[0] > 0 or model.decoder is None:
         return scored
     return replace(scored, pictures=scored.pictures | query_textures(model, dataset, config, device, dtype))
+
+
+def always(config: RunConfig) -> bool:
+    return True
 
 
 def slow_decoder(config: RunConfig) -> dict[str, float]:
@@ -154,6 +157,7 @@ TEXTURE_GENERATOR = Stage(
     loss=generator_loss,
     evaluate=check_textures,
     headline=("eval/textures/below_mean", "below the mean texture's error"),
+    textures=always,
     inherits=(GENERATOR_STAGE,),
     reads=(*ENCODER, *DECODER),
     pretrained=("trunk",),
@@ -184,6 +188,7 @@ SAN_STAGE = Stage(
     loss=san_loss,
     evaluate=score_san,
     headline=("eval/mAP", "mAP"),
+    textures=learns_textures,
     inherits=("san",),
     consults=(GENERATOR_STAGE,),
     reads=("models.san.",),

@@ -20,6 +20,11 @@ def settings_of(config: RunConfig) -> SANConfig:
     return settings
 
 
+def learns_textures(config: RunConfig) -> bool:
+    """Whether SAN has textures to reconstruct."""
+    return settings_of(config).reconstruction_weight > 0
+
+
 def check_encoder(config: RunConfig) -> None:
     """
     Raises:
@@ -63,7 +68,7 @@ def check_san(config: RunConfig) -> None:
             raise ValueError(
                 f"phases.{name}.images_per_identity: the triplets of the decoder's maps need {IMAGES_PER_IDENTITY}"
             )
-    if not settings.reconstruction_weight or settings.textures == "true":
+    if not learns_textures(config) or settings.textures == "true":
         return
     if settings.generator is not None:
         _require_generator(settings.generator)

@@ -114,7 +114,10 @@ def run_phase(
     history = restore(resume_from, model, optimizer, average).history if resume_from is not None else ()
     if (known := stage.known(model.eval(), config, rates, dataset, _consulted(job))) is not None:
         attach_known(dataset, known, config, device, dtype)
-    batches = stage.data.batches(dataset, "train", config.data, device=device, channels_last=config.channels_last)
+    brought = {"textures": True} if stage.textures(config) else {}
+    batches = stage.data.batches(
+        dataset, "train", config.data, device=device, channels_last=config.channels_last, **brought
+    )
     trained = DistributedDataParallel(model, forward_sync_buffers=False) if world > 1 else model
 
     for epoch in range(len(history), settings.epochs):

@@ -126,6 +126,10 @@ def _any_settings(config: RunConfig) -> None:
     pass
 
 
+def _no_textures(config: RunConfig) -> bool:
+    return False
+
+
 def _any_data(config: RunConfig, dataset: Dataset) -> None:
     pass
 
@@ -147,6 +151,8 @@ class Stage:
     evaluate: Evaluate
     headline: tuple[str, str]
     """The metric that stands for all others, and its short name, such as (`eval/mAP`, `mAP`)."""
+    textures: Callable[[RunConfig], bool] = _no_textures
+    """Whether it learns from textures."""
     inherits: tuple[str, ...] = ()
     """Stages whose weights it starts from, where a phase of theirs was trained before."""
     consults: tuple[str, ...] = ()
