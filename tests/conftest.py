@@ -50,16 +50,21 @@ def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Arrow stores of the embedded benchmark at its smallest: `reid` and `pose`."""
+    """Arrow stores of the embedded benchmark at its smallest: `reid`, `pose` and `textures`."""
     from reid.data import map_in_process, prepare
-    from reid.embedded import SIZES, render_coco, render_market1501
+    from reid.embedded import SIZES, render_coco, render_market1501, render_pairs
 
     root = tmp_path_factory.mktemp("stores")
     render_market1501(root / "market1501", size=SIZES["smoke"], seed=0, map_tasks=map_in_process)
     render_coco(root / "coco", size=SIZES["smoke"], seed=0, map_tasks=map_in_process)
+    render_pairs(root / "pairs", size=SIZES["smoke"], seed=0, map_tasks=map_in_process)
     return {
         kind: prepare(name, root / source, root / kind, height=HEIGHT, width=WIDTH).path
-        for kind, name, source in (("reid", "embedded", "market1501"), ("pose", "coco", "coco"))
+        for kind, name, source in (
+            ("reid", "embedded", "market1501"),
+            ("pose", "coco", "coco"),
+            ("textures", "texture_pairs", "pairs"),
+        )
     }
 
 

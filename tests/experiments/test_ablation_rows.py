@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from reid.config import RunConfig, load_config, with_settings
-from reid.data import Dataset, map_in_process, open_dataset, prepare
-from reid.embedded import SIZES, render_pairs
+from reid.data import Dataset, open_dataset
 from reid.experiments.ablation_plan import AblationPlan, plan_ablation
 from reid.experiments.ablation_rows import COMPARISONS, Comparison, comparison_of
 from reid.experiments.experiment import Training
@@ -15,11 +14,8 @@ from reid.stages import STAGES
 
 
 @pytest.fixture(scope="module")
-def datasets(stores: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Dataset]:
-    root = tmp_path_factory.mktemp("pairs")
-    render_pairs(root / "pairs", size=SIZES["smoke"], seed=0, map_tasks=map_in_process)
-    pairs = prepare("texture_pairs", root / "pairs", root / "store", height=64, width=32).path
-    return {kind: open_dataset(path) for kind, path in (stores | {"textures": pairs}).items()}
+def datasets(stores: dict[str, Path]) -> dict[str, Dataset]:
+    return {kind: open_dataset(path) for kind, path in stores.items()}
 
 
 def config(preset: str) -> RunConfig:

@@ -30,7 +30,8 @@ def config(config: RunConfig) -> RunConfig:
     phases = {
         name: config.phases.get(name, config.phases["baseline"]).model_copy(update={"stage": name}) for name in STAGES
     }
-    return config.model_copy(update={"phases": phases})
+    models = load_config(preset="san_smoke").models
+    return config.model_copy(update={"phases": phases, "models": models})
 
 
 @pytest.mark.parametrize("name", STAGES)
@@ -91,9 +92,9 @@ def test_a_rate_of_a_module_that_a_stage_lacks_is_found_before_training(
 ) -> None:
     dataset = open_dataset(stores[STAGES[name].data.name])
     require_trainable(STAGES[name], config, name, dataset)
-    phase = config.phases[name].model_copy(update={"rates": {"decoder": 0.1}})
+    phase = config.phases[name].model_copy(update={"rates": {"sunroof": 0.1}})
     changed = config.model_copy(update={"phases": {name: phase}})
-    with pytest.raises(ValueError, match=rf"phases\.{name}: rates: the model has no module 'decoder'"):
+    with pytest.raises(ValueError, match=rf"phases\.{name}: rates: the model has no module 'sunroof'"):
         require_trainable(STAGES[name], changed, name, dataset)
 
 
