@@ -9,6 +9,8 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -30,25 +32,30 @@ def folder() -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)  # Ray's last process may still be writing
 
 
-def listening(driver: psutil.Process) -> Iterator[tuple[str, str, int]]:
-    """What the driver and its descendants listen on now: each a process's title, an address and a port."""
-    titles = {process.pid: title_of(process) for process in (driver, *driver.children(recursive=True))}
-    for socket in psutil.net_connections("tcp"):  # IPv6 too
-        if socket.status == psutil.CONN_LISTEN and socket.pid in titles:
-            yield titles[socket.pid], socket.laddr.ip, socket.laddr.port
+@dataclass
+class Listener:
+    """A process of a job."""
+
+    titles: set[str] = field(default_factory=set)
+    """Ray gives a worker another title for each task."""
+    sockets: set[tuple[str, int]] = field(default_factory=set)
+    """Addresses and ports, of IPv6 too, on which it was seen to listen."""
 
 
-def title_of(process: psutil.Process) -> str:
-    try:
-        return " ".join(process.cmdline())[:200]
-    except psutil.Error:  # ended meanwhile
-        return ""
+def look(driver: psutil.Process, found: dict[int, Listener]) -> None:
+    """Note what the driver and its descendants listen on now."""
+    for process in (driver, *driver.children(recursive=True)):
+        with suppress(psutil.Error):  # ended meanwhile
+            found[process.pid].titles.add(" ".join(process.cmdline())[:200])
+    for socket in psutil.net_connections("tcp"):
+        if socket.status == psutil.CONN_LISTEN and socket.pid in found:
+            found[socket.pid].sockets.add((socket.laddr.ip, socket.laddr.port))
 
 
 def test_a_job_on_a_cluster_of_its_own_listens_on_loopback_alone(folder: Path, storage: Path) -> None:
     variables = {name: value for name, value in os.environ.items() if not name.startswith(OUTWARD)}
     settings = [part for text in ("scaling.num_workers=2", *ONE_PHASE) for part in ("--set", text)]
-    found: dict[str, set[tuple[str, int]]] = defaultdict(set)
+    found: dict[int, Listener] = defaultdict(Listener)
     with (folder / "log").open("w") as log:
         job = subprocess.Popen(
             [sys.executable, "jobs/full_pipeline.py", "--preset", "smoke", *settings],
@@ -60,20 +67,19 @@ def test_a_job_on_a_cluster_of_its_own_listens_on_loopback_alone(folder: Path, s
     try:
         driver = psutil.Process(job.pid)
         while job.poll() is None:
-            for title, address, port in listening(driver):
-                found[title].add((address, port))
+            look(driver, found)
             time.sleep(0.2)
     finally:
         job.kill()
     assert job.wait() == 0, (folder / "log").read_text()
-    for seen in ("gcs_server", "raylet", "dashboard", "agent", "full_pipeline.py", "RayTrainWorker"):
-        assert any(seen in title for title in found), f"{seen} was never seen to listen: {sorted(found)}"
-    workers = [sockets for title, sockets in found.items() if "RayTrainWorker" in title]
-    assert max(map(len, workers)) >= 3, "of rank 0, Ray's, torch's store and gloo's"
     outward = {
-        f"{address}:{port} of {title}"
-        for title, sockets in found.items()
-        for address, port in sockets
+        f"{address}:{port} of {sorted(listener.titles)}"
+        for listener in found.values()
+        for address, port in listener.sockets
         if not ipaddress.ip_address(address).is_loopback
     }
     assert outward == set()
+    for name in ("gcs_server", "raylet", "dashboard", "agent.py", "full_pipeline.py", "RayTrainWorker"):
+        seen = [len(listener.sockets) for listener in found.values() if any(name in title for title in listener.titles)]
+        assert any(seen), f"{name} was never seen to listen"
+    assert max(seen) >= 3, "of rank 0's process: Ray's, torch's store and Gloo's"

@@ -17,7 +17,7 @@ def test_it_listens_on_loopback_alone_and_makes_a_group(monkeypatch: pytest.Monk
     with on_loopback():
         address = serve_store_on_loopback()
     assert address is not None
-    join_group(rank=0, world=1, address=address, backend="gloo", timeout=timedelta(seconds=30))
+    join_group(0, 1, address, "gloo", timedelta(seconds=30))
     try:
         total = torch.ones(3)
         dist.all_reduce(total)

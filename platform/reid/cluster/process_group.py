@@ -36,10 +36,9 @@ class _Backend(TorchBackend):
         if address is None:
             super().on_start(worker_group, backend_config)
             return
-        timeout = timedelta(seconds=backend_config.timeout_s)
         world = len(worker_group)
-        group = {"backend": backend_config.backend, "address": address, "world": world, "timeout": timeout}
-        ray.get([worker_group.execute_single_async(rank, join_group, rank=rank, **group) for rank in range(world)])
+        group = (world, address, backend_config.backend, timedelta(seconds=backend_config.timeout_s))
+        ray.get([worker_group.execute_single_async(rank, join_group, rank, *group) for rank in range(world)])
 
 
 def serve_store_on_loopback() -> tuple[str, int] | None:
@@ -54,7 +53,7 @@ def serve_store_on_loopback() -> tuple[str, int] | None:
     return node, port
 
 
-def join_group(*, rank: int, world: int, address: tuple[str, int], backend: str, timeout: timedelta) -> None:
+def join_group(rank: int, world: int, address: tuple[str, int], backend: str, timeout: timedelta) -> None:
     """Make this process a rank of the group whose store is served there."""
     store = TCPStore(*address, timeout=timeout)
     dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=timeout)
