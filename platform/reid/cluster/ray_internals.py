@@ -6,12 +6,11 @@ import ray.train.v2._internal.execution.context
 from ray._private.services import find_bootstrap_address
 
 # `ray.train` offers the same classes by the same names, but a type checker sees its first version's there.
-from ray.train.v2.api.config import CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
+from ray.train.v2.api.config import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 from ray.train.v2.api.result import Result
 from ray.train.v2.torch.torch_trainer import TorchTrainer
 
 __all__ = [
-    "CheckpointConfig",
     "FailureConfig",
     "LoggingConfig",
     "Result",

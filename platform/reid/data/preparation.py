@@ -23,7 +23,7 @@ from reid.data.readers import READERS, Records
 from reid.data.readers.checks import some_of
 from reid.data.readers.person_keypoints import with_keypoints
 from reid.data.store import MANIFEST, SCHEMA_VERSION, Encoding, Shard, StoredSplit, StoreManifest, content_digest
-from reid.storage import PARTIAL, write_whole
+from reid.storage import remove_leftovers, room_for, write_whole
 
 CHUNK_ROWS = 512
 SHARD_BYTES = 512 * 2**20
@@ -62,6 +62,7 @@ def prepare(
     Raises:
         DataError: the source is incomplete, unreadable or contradicts itself, and nothing is left in `destination`; or
             `destination` holds something else, which is left alone.
+        DiskFullError: there is no room for it; what was done is there for the next time.
     """
     source, destination = Path(source).absolute(), Path(destination).absolute()  # tasks may run in another folder
     manifest = load_manifest(name, source)
@@ -73,11 +74,12 @@ def prepare(
     with FileLock(f"{destination}.lock"):
         if not (destination / MANIFEST).exists():
             splits = _read(manifest, source, image_size)
-            _start(destination, plan)
-            chunks = _chunks(splits, source, destination, image_size, encoding)
-            _write_chunks(chunks, source, destination, map_tasks, progress)
-            stored = _merge_chunks(chunks, splits, destination, map_tasks)
-            _finish(destination, _store_manifest(manifest, source, plan, encoding, image_size, splits, stored))
+            with room_for(destination, _bytes_needed(splits, source, image_size, encoding)):
+                _start(destination, plan)
+                chunks = _chunks(splits, source, destination, image_size, encoding)
+                _write_chunks(chunks, source, destination, map_tasks, progress)
+                stored = _merge_chunks(chunks, splits, destination, map_tasks)
+                _finish(destination, _store_manifest(manifest, source, plan, encoding, image_size, splits, stored))
         return _open(destination, plan, splits)
 
 
@@ -123,6 +125,15 @@ def _read(manifest: Manifest, source: Path, image_size: tuple[int, int]) -> dict
             f"datasets/{manifest.name}.yaml: invalid reader '{manifest.reader}', expected one of {', '.join(READERS)}"
         )
     return with_keypoints(READERS[manifest.reader](source, manifest, image_size), source, manifest, image_size)
+
+
+def _bytes_needed(splits: Mapping[str, Records], source: Path, image_size: tuple[int, int], encoding: Encoding) -> int:
+    """Of chunks and shards together, more or less."""
+    raw = 3 * image_size[0] * image_size[1]
+    if encoding == "raw":
+        return 2 * raw * sum(len(records) for records in splits.values())
+    files = (source / path for records in splits.values() for path in records.paths)
+    return 2 * sum(min(raw, file.stat().st_size) for file in files if file.is_file())
 
 
 def _start(destination: Path, plan: str) -> None:
@@ -238,6 +249,6 @@ def _open(destination: Path, plan: str, splits: Collection[str] | None) -> Datas
             "or choose another destination"
         )
     shutil.rmtree(destination / CHUNKS, ignore_errors=True)
-    for leftover in (destination / DIGEST, *destination.glob(f"*{PARTIAL}")):
-        leftover.unlink(missing_ok=True)
+    (destination / DIGEST).unlink(missing_ok=True)
+    remove_leftovers(destination)
     return dataset

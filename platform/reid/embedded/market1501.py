@@ -24,7 +24,7 @@ from reid.embedded.plan import GALLERY, QUERY, STREAMS, TRAIN, Shot, plan_market
 from reid.embedded.sizes import BenchmarkSize
 from reid.embedded.skeleton import Joints, View, sample_pose
 from reid.embedded.writing import IMAGES_PER_TASK, encode_jpeg
-from reid.storage import whole_folder, write_whole
+from reid.storage import room_for, whole_folder
 
 HEIGHT, WIDTH = 128, 64
 KEYPOINTS_FILE = "person_keypoints.json"
@@ -51,18 +51,19 @@ def render_market1501(destination: Path, *, size: BenchmarkSize, seed: int, map_
 
     Raises:
         FileExistsError: `destination` exists already.
+        DiskFullError: there is no room for it.
     """
     plan = plan_market1501(size, seed)
-    with whole_folder(destination) as root:
+    with room_for(destination, size.market_bytes), whole_folder(destination) as root:
         for folder in (TRAIN, GALLERY, QUERY):
             (root / folder).mkdir()
-            write_whole(root / folder / "Thumbs.db", THUMBS_DB)
-        write_whole(root / "market_attribute.mat", encode_attributes({"train": plan.train, "test": plan.test}))
+            (root / folder / "Thumbs.db").write_bytes(THUMBS_DB)
+        (root / "market_attribute.mat").write_bytes(encode_attributes({"train": plan.train, "test": plan.test}))
         chunks = (plan.shots[start : start + IMAGES_PER_TASK] for start in range(0, len(plan.shots), IMAGES_PER_TASK))
         tasks = [ShotsTask(root=str(root), seed=seed, shots=chunk) for chunk in chunks]
         people = [person for chunk in map_tasks(render_shots, tasks) for person in chunk]
         assert len(people) == len(plan.shots)
-        write_whole(root / KEYPOINTS_FILE, json.dumps(_annotation_file(plan.shots, people)).encode())
+        (root / KEYPOINTS_FILE).write_text(json.dumps(_annotation_file(plan.shots, people)))
 
 
 def render_shots(task: ShotsTask) -> list[Annotation | None]:
@@ -71,7 +72,7 @@ def render_shots(task: ShotsTask) -> list[Annotation | None]:
     for shot in task.shots:
         rng = np.random.default_rng([task.seed, STREAMS["images"], shot.index])
         image, person = render_shot(shot, rng)
-        write_whole(Path(task.root) / shot.path, encode_jpeg(image))
+        (Path(task.root) / shot.path).write_bytes(encode_jpeg(image))
         people.append(person)
     return people
 

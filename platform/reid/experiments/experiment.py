@@ -113,7 +113,7 @@ class Workspace:
         """
         check_phases(config)
         storage = Storage(config.storage)
-        storage.require_writable()
+        storage.make_ready()
         recorder = open_recorder(config, storage)
         join_cluster(config, scalings)
         stores = prepare_data(config, storage, kinds_of(config), splits)

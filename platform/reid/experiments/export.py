@@ -37,7 +37,7 @@ def run_export(config: RunConfig, *, checkpoint: Place, alias: str, output: Path
     """
     require_alias(alias)
     storage = Storage(config.storage)
-    storage.require_writable()
+    storage.make_ready()
     recorder = open_recorder(config, storage)
     state = load_state(checkpoint)
     if output is None:

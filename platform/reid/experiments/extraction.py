@@ -106,8 +106,6 @@ def _is_store(images: Place) -> bool:
 def _require_writable(table: Path) -> None:
     try:
         table.parent.mkdir(parents=True, exist_ok=True)
-        probe = table.with_name(f".{table.name}.writable")
-        probe.touch()
-        probe.unlink()
+        Place(table.parent).try_writing()
     except OSError as error:
         raise DataError(f"{table} cannot be written ({error}): choose another --output") from error

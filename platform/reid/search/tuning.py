@@ -1,7 +1,6 @@
 """The trials of a sweep on a Ray cluster: Optuna's study says what, Ray Tune says where."""
 
 import json
-import tempfile
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -16,6 +15,7 @@ from ray.util.state.exception import RayStateApiException
 from reid.cluster import records_of, worker_resources
 from reid.config import ScalingConfig, environment
 from reid.search.study import Trials
+from reid.storage import temporary_folder
 
 DRIVER_MEMORY = 256 * 2**20
 """What the driver of a trial of several workers asks for. Asking for a CPU, it could keep its own workers from
@@ -58,7 +58,7 @@ def run_trials(
     verdicts = _Verdicts(trials)
     # the new output does not hear of `verbose` = 0
     quiet = environment({"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "RAY_AIR_NEW_OUTPUT": "0"})
-    with quiet, tempfile.TemporaryDirectory(prefix="reid-tune-", ignore_cleanup_errors=True) as scratch:
+    with quiet, temporary_folder("tune") as scratch:
         tune.Tuner(
             tune.with_resources(trainable, tune.PlacementGroupFactory([resources])),
             tune_config=tune.TuneConfig(
@@ -70,7 +70,7 @@ def run_trials(
             ),
             run_config=tune.RunConfig(
                 name="trials",
-                storage_path=scratch,
+                storage_path=str(scratch),
                 failure_config=tune.FailureConfig(max_failures=scaling.max_failures),
                 verbose=0,
             ),

@@ -10,7 +10,7 @@ from filelock import FileLock
 from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-from reid.storage import PARTIAL, whole_file
+from reid.storage import remove_leftovers, whole_file
 
 CONNECT_S = 10
 """That a database may take to answer."""
@@ -39,8 +39,7 @@ def create_missing(file: Path, artifacts: str | None) -> None:
         return
     file.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(file.with_name(f".{file.name}.lock")):
-        for left in file.parent.glob(f".{file.name}.*{PARTIAL}*"):  # by a process that was killed
-            left.unlink()
+        remove_leftovers(file.parent)
         if _is_there(file):
             return
         with whole_file(file) as partial:

@@ -5,7 +5,6 @@
 
 import importlib.metadata
 import re
-import tempfile
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from mlflow.types import Schema, TensorSpec
 
 from reid.config import environment
 from reid.export import PT2, Card, example_images, load_pt2, require_agreement
+from reid.storage import temporary_folder
 from reid.tracking.store import KEY_TAG, connect
 
 MODEL_NAME = "reid-descriptor"
@@ -94,7 +94,7 @@ def _register(
     tags = {DIGEST_TAG: card.digest, **{f"reid.{field}": text for field, text in card.described().items()}}
     model = _logged_model(client, name, tags, experiment, artifacts, run_key)
     if str(model.status) != "READY":
-        with tempfile.TemporaryDirectory(prefix="reid-descriptor-") as scratch:
+        with temporary_folder("descriptor") as scratch:
             _save(folder, card, model.model_id, f"{scratch}/model")
             client.log_model_artifacts(model.model_id, f"{scratch}/model")
         client.finalize_logged_model(model.model_id, "READY")

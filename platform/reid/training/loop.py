@@ -10,7 +10,6 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -25,19 +24,18 @@ from reid.data import Dataset, HoldOut, balanced_batches, hold_out, open_store, 
 from reid.evaluation import Evaluation, require_rerankable
 from reid.models import carry_over
 from reid.training.average import WeightAverage
-from reid.training.checkpoint import EpochRecord, PhaseState, load_weights, restore, save_checkpoint
+from reid.training.checkpoint import Save, checkpoint_size, load_weights, restore, save_checkpoint
 from reid.training.device import resolve_precision
 from reid.training.distributed import ProcessGroupRanks, average_buffers, rank_and_world
 from reid.training.known_maps import attach_maps
 from reid.training.optimizer import Rates, make_optimizer, set_learning_rate, train_mode
 from reid.training.schedule import learning_rate
 from reid.training.stage import Evaluate, Labels, Stage
+from reid.training.state import EpochRecord, PhaseState
 from reid.training.step import train_step
 
 logger = logging.getLogger(__name__)
 
-Save = Callable[[Path], None]
-"""Writes a checkpoint into an empty folder."""
 Report = Callable[[PhaseState, Save], None]
 """Called on every rank after each epoch; one rank's `Save` is enough."""
 Scoring = Literal["illustrated", "plain", "off"]
@@ -168,15 +166,16 @@ def run_phase(
             history=history,
             run=job.run,
         )
-        save = partial(
+        apart = None if average is None else model
+        write = partial(
             save_checkpoint,
             model=left,
             optimizer=optimizer,
             state=state,
             pictures=evaluation.pictures,
-            trained=None if average is None else model,
+            trained=apart,
         )
-        report(state, save)
+        report(state, Save(write=write, size=checkpoint_size(left, optimizer, apart)))
 
 
 def require_trainable(stage: Stage, config: RunConfig, phase: str, dataset: Dataset) -> None:
