@@ -9,7 +9,7 @@ from reid.config import RunConfig
 from reid.experiments.records import open_recorder
 from reid.export import CARD, ONNX, PT2, Card, Descriptor, example_images, export_descriptor
 from reid.stages import Trained, load_describer
-from reid.storage import Place, Storage, whole_folder
+from reid.storage import Place, Storage, room_for, whole_folder
 from reid.tracking import MODEL_NAME, Recorder, require_alias
 from reid.training import load_state
 
@@ -99,6 +99,7 @@ def export_checkpoint(config: RunConfig, checkpoint: Place, folder: Path) -> Car
     Raises:
         ValueError: the checkpoint is damaged, of another architecture or has no descriptor, a program fails the check,
             or the folder holds something else or cannot be written.
+        DiskFullError: there is no room for it.
     """
     trained = load_describer(checkpoint, config, torch.device("cpu"))
     descriptor = descriptor_of(trained, config)
@@ -120,7 +121,8 @@ def export_checkpoint(config: RunConfig, checkpoint: Place, folder: Path) -> Car
             digest=descriptor.digest(),
             mAP=history[-1].metrics.get("eval/mAP") if history else None,
         )
-        with whole_folder(folder, replace=True) as partial:
+        programs = 2 * descriptor.size
+        with room_for(folder, programs), whole_folder(folder, replace=True) as partial:
             distances = export_descriptor(descriptor, card, partial)
     except OSError as error:
         raise ValueError(f"the export cannot be written to {folder} ({error}): choose another folder for it") from error

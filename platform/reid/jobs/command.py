@@ -8,7 +8,7 @@ from typing import Any
 
 from reid.cluster import PhaseFailedError, PlacementError
 from reid.config import PRESETS, RunConfig, load_config
-from reid.storage import Place
+from reid.storage import Place, disk_full
 from reid.training import load_state
 
 DEFAULT_PRESET = "demo"
@@ -48,6 +48,7 @@ def run(
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     for chatty in ("alembic", "mlflow", "ray"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # tracebacks of what it raises, too
     try:
         config = load_config(
             preset=arguments.preset or DEFAULT_PRESET,
@@ -55,9 +56,25 @@ def run(
             file=arguments.config,
             overrides=arguments.overrides,
         )
-        job(config)
+        _run(job, config)
     except JOB_ERRORS as error:
         sys.exit(f"error: {error}")
+
+
+def _run(job: Callable[[RunConfig], object], config: RunConfig) -> None:
+    """
+    Raises:
+        DiskFullError: the job failed for that reason and has not said so.
+    """
+    try:
+        job(config)
+    except JOB_ERRORS:
+        raise
+    except Exception as error:
+        full = disk_full(error, config.storage)
+        if full is None:
+            raise
+        raise full from error
 
 
 def parse(description: str, argv: Sequence[str] | None = None) -> argparse.Namespace:

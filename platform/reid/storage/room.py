@@ -34,14 +34,20 @@ def room_for(place: str | Path, needed: int | None = None) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        for cause in _causes(error):
-            if cause is error and isinstance(cause, DiskFullError):
-                raise
-            if isinstance(cause, DiskFullError):
-                raise DiskFullError(str(cause.args[0])) from error
-            if _is_of_a_full_disk(cause):
-                raise DiskFullError(_message(Place(place), needed)) from error
-        raise
+        full = disk_full(error, place, needed)
+        if full is None or full is error:
+            raise
+        raise full from error
+
+
+def disk_full(error: Exception, place: str | Path, needed: int | None = None) -> DiskFullError | None:
+    """An error said clearly, if it comes from a full disk; see `room_for`."""
+    for cause in _causes(error):
+        if type(cause) is DiskFullError:  # Ray's of that name say more
+            return cause
+        if _is_of_a_full_disk(cause):
+            return DiskFullError(_message(Place(place), needed))
+    return None
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -53,8 +59,8 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         if isinstance(cause, BaseException) and cause not in seen:
             seen.append(cause)
             yield cause
-            # `cause` is Ray's, of an error in a task
-            waiting += [cause.__cause__, cause.__context__, getattr(cause, "cause", None)]
+            waiting += [cause.__cause__, cause.__context__]
+            waiting += [getattr(cause, "cause", None), *getattr(cause, "worker_failures", {}).values()]  # Ray's
 
 
 def _is_of_a_full_disk(error: BaseException) -> bool:
@@ -65,10 +71,10 @@ def _is_of_a_full_disk(error: BaseException) -> bool:
 
 def _message(place: Place, needed: int | None) -> str:
     free = _free(place)
-    amounts = [] if needed is None else [f"about {_shown(needed)} are needed"]
+    amounts = [] if needed is None else [f"it takes about {_shown(needed)} in all"]
     amounts += [] if free is None else [f"{_shown(free)} are free"]
     return (
-        f"{place} does not fit on its disk: {', '.join(amounts) or 'it is full'}; make room there, or choose another "
+        f"the disk of {place} is full ({', '.join(amounts) or 'it is elsewhere'}): make room there, or choose another "
         "place, and give the same command again"
     )
 

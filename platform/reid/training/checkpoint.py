@@ -10,7 +10,7 @@ for the state of all generators and of the schedule.
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import safetensors.torch
@@ -34,20 +34,23 @@ PICTURES = "pictures"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Save:
-    """Writes a checkpoint into an empty folder."""
+    """Writes a checkpoint into an empty folder; the fields are those of `save_checkpoint`."""
 
-    write: Callable[[Path], None]
-    size: int
-    """Bytes of its tensors."""
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    state: PhaseState
+    pictures: Mapping[str, bytes]
+    trained: nn.Module | None
 
     def __call__(self, folder: Path) -> None:
-        self.write(folder)
+        save_checkpoint(folder, self.model, self.optimizer, self.state, self.pictures, self.trained)
 
-
-def checkpoint_size(model: nn.Module, optimizer: torch.optim.Optimizer, trained: nn.Module | None) -> int:
-    """Bytes of the tensors that `save_checkpoint` writes."""
-    tensors = [*model.state_dict().values(), *_optimizer_tensors(model, optimizer, trained).values()]
-    return sum(tensor.nbytes for tensor in tensors)
+    @property
+    def size(self) -> int:
+        """Bytes of the checkpoint, more or less."""
+        weights = self.model.state_dict() | _optimizer_tensors(self.model, self.optimizer, self.trained)
+        texts = [json.dumps(self.state.to_json()), *self.pictures.values()]
+        return sum(int(tensor.nbytes) for tensor in weights.values()) + sum(map(len, texts))
 
 
 def save_checkpoint(

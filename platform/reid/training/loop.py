@@ -9,7 +9,6 @@ import logging
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -24,7 +23,7 @@ from reid.data import Dataset, HoldOut, balanced_batches, hold_out, open_store, 
 from reid.evaluation import Evaluation, require_rerankable
 from reid.models import carry_over
 from reid.training.average import WeightAverage
-from reid.training.checkpoint import Save, checkpoint_size, load_weights, restore, save_checkpoint
+from reid.training.checkpoint import Save, load_weights, restore
 from reid.training.device import resolve_precision
 from reid.training.distributed import ProcessGroupRanks, average_buffers, rank_and_world
 from reid.training.known_maps import attach_maps
@@ -166,16 +165,14 @@ def run_phase(
             history=history,
             run=job.run,
         )
-        apart = None if average is None else model
-        write = partial(
-            save_checkpoint,
+        save = Save(
             model=left,
             optimizer=optimizer,
             state=state,
             pictures=evaluation.pictures,
-            trained=apart,
+            trained=None if average is None else model,
         )
-        report(state, Save(write=write, size=checkpoint_size(left, optimizer, apart)))
+        report(state, save)
 
 
 def require_trainable(stage: Stage, config: RunConfig, phase: str, dataset: Dataset) -> None:

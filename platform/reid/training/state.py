@@ -15,6 +15,11 @@ FORMAT = 2
 class CheckpointError(ValueError):
     """A checkpoint is missing, damaged, or of another architecture."""
 
+    @property
+    def problem(self) -> str:
+        """What is wrong, without what to do."""
+        return str(self)
+
 
 class DamagedCheckpointError(CheckpointError):
     """A checkpoint is not what it was when it was written.
@@ -26,7 +31,10 @@ class DamagedCheckpointError(CheckpointError):
 
     def __init__(self, problem: str, location: str) -> None:
         super().__init__(problem, location)
-        self.problem = problem
+
+    @property
+    def problem(self) -> str:
+        return str(self.args[0])
 
     def __str__(self) -> str:
         return f"{self.problem}: use another checkpoint, or delete {self.args[1]} and give the command of its run again"
