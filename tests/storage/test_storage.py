@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -5,6 +7,17 @@ from pathlib import Path
 import pytest
 
 from reid.storage import Storage
+
+ROOT = Path(__file__).parents[2]
+TRYING = """
+import sys
+from pathlib import Path
+from reid.storage import Place, Storage
+sys.stdin.read()
+for _ in range(100):
+    Storage(sys.argv[1]).make_ready()
+    Place(sys.argv[2]).try_writing()
+"""
 
 
 @pytest.fixture(params=["path", "uri"])
@@ -25,6 +38,21 @@ def test_several_may_try_at_once_whether_a_place_is_writable(tmp_path: Path) -> 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: Storage(str(tmp_path / "root")).make_ready(), range(200)))
     assert list((tmp_path / "root").iterdir()) == []
+
+
+def test_processes_may_try_at_once_whether_a_place_is_writable(tmp_path: Path) -> None:
+    (tmp_path / "tables").mkdir()
+    command = [sys.executable, "-c", TRYING, tmp_path / "root", tmp_path / "tables"]
+    processes = [
+        subprocess.Popen(command, cwd=ROOT / "platform", stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+        for _ in range(4)
+    ]
+    for process in processes:  # they begin when all are there
+        assert process.stdin is not None
+        process.stdin.close()
+        process.stdin = None
+    assert [(process.communicate()[1].decode(), process.returncode) for process in processes] == [("", 0)] * 4
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["root", "tables"]
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:

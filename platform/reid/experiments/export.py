@@ -13,6 +13,9 @@ from reid.storage import Place, Storage, room_for, whole_folder
 from reid.tracking import MODEL_NAME, Recorder, require_alias
 from reid.training import load_state
 
+PROGRAM_BYTES = 200_000
+"""Of a program beside its weights, more or less."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
@@ -121,8 +124,7 @@ def export_checkpoint(config: RunConfig, checkpoint: Place, folder: Path) -> Car
             digest=descriptor.digest(),
             mAP=history[-1].metrics.get("eval/mAP") if history else None,
         )
-        programs = 2 * descriptor.size
-        with room_for(folder, programs), whole_folder(folder, replace=True) as partial:
+        with room_for(folder, 2 * (descriptor.size + PROGRAM_BYTES)), whole_folder(folder, replace=True) as partial:
             distances = export_descriptor(descriptor, card, partial)
     except OSError as error:
         raise ValueError(f"the export cannot be written to {folder} ({error}): choose another folder for it") from error
