@@ -121,6 +121,33 @@ def on_two_ranks(tmp_path: Path) -> Callable[[Callable[[int], None]], None]:
     return on_two_ranks
 
 
+@pytest.fixture
+def in_processes() -> Callable[[int, Callable[[int], None]], list[int]]:
+    """Calls a function in several forked processes at the same moment, with the number of each; their exit codes."""
+    forking = multiprocessing.get_context("fork")
+
+    def in_processes(count: int, function: Callable[[int], None]) -> list[int]:
+        all_there = forking.Barrier(count)
+
+        def member(number: int) -> None:
+            all_there.wait()
+            function(number)
+
+        processes = [forking.Process(target=member, args=(number,)) for number in range(count)]
+        try:
+            for process in processes:
+                process.start()
+            for process in processes:
+                process.join(timeout=120)
+        finally:
+            for process in processes:
+                process.kill()
+                process.join()
+        return [process.exitcode or 0 for process in processes]
+
+    return in_processes
+
+
 SMALL_DISK = 'mount -t tmpfs -o size="$1k" none "$2" && shift 2 && exec "$@"'
 
 

@@ -1,5 +1,3 @@
-import subprocess
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -7,17 +5,6 @@ from pathlib import Path
 import pytest
 
 from reid.storage import Storage
-
-ROOT = Path(__file__).parents[2]
-TRYING = """
-import sys
-from pathlib import Path
-from reid.storage import Place, Storage
-sys.stdin.read()
-for _ in range(100):
-    Storage(sys.argv[1]).make_ready()
-    Place(sys.argv[2]).try_writing()
-"""
 
 
 @pytest.fixture(params=["path", "uri"])
@@ -40,19 +27,15 @@ def test_several_may_try_at_once_whether_a_place_is_writable(tmp_path: Path) -> 
     assert list((tmp_path / "root").iterdir()) == []
 
 
-def test_processes_may_try_at_once_whether_a_place_is_writable(tmp_path: Path) -> None:
-    (tmp_path / "tables").mkdir()
-    command = [sys.executable, "-c", TRYING, tmp_path / "root", tmp_path / "tables"]
-    processes = [
-        subprocess.Popen(command, cwd=ROOT / "platform", stdin=subprocess.PIPE, stderr=subprocess.PIPE)
-        for _ in range(4)
-    ]
-    for process in processes:  # they begin when all are there
-        assert process.stdin is not None
-        process.stdin.close()
-        process.stdin = None
-    assert [(process.communicate()[1].decode(), process.returncode) for process in processes] == [("", 0)] * 4
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["root", "tables"]
+def test_processes_may_try_at_once_whether_a_place_is_writable(
+    in_processes: Callable[..., list[int]], tmp_path: Path
+) -> None:
+    def try_often(number: int) -> None:
+        for _ in range(125):
+            Storage(str(tmp_path / "root")).make_ready()
+
+    assert in_processes(8, try_often) == [0] * 8
+    assert list((tmp_path / "root").iterdir()) == []
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
