@@ -90,8 +90,8 @@ def write_table(path: Path, origin: Origin, batches: Iterable[pa.RecordBatch]) -
         DiskFullError: there is no room for it.
     """
     rows = 0
-    remove_leftovers(path.parent)
     try:
+        remove_leftovers(path.parent)
         with room_for(path), whole_file(path) as partial, ExitStack() as closing:
             writer = None
             for batch in batches:
