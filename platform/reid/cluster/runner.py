@@ -51,6 +51,10 @@ class PhaseFailedError(RuntimeError):
     """A phase stopped for a reason that a restart would not cure."""
 
 
+class NoRoomError(PhaseFailedError):
+    """A phase stopped as a disk is full; where there is room, it goes on."""
+
+
 def fit(job: PhaseJob, *, place: Place, observe: EpochObserver) -> Place:
     """Train a phase to its end, going on from its last checkpoint if any; returns where the last one then lies.
 
@@ -131,11 +135,11 @@ def _run_workers(
             with room_for(place):
                 result = cast(ray_train.Result, trainer.fit())
         except DiskFullError as error:
-            raise PhaseFailedError(f"{what} stopped: {error}") from error
+            raise NoRoomError(f"{what} stopped: {error}") from error
         except ray.train.TrainingFailedError as error:
             raise PhaseFailedError(f"{what} failed: {error}") from error
     if isinstance(result.return_value, Stopped):
-        raise PhaseFailedError(f"{what} stopped: {result.return_value.reason}")
+        raise _failure(what, result.return_value)
     return result
 
 
@@ -155,6 +159,17 @@ class Stopped:
     """Returned by a worker in place of raising, since Ray Train would restart a worker that raises."""
 
     reason: str
+    no_room: bool = False
+    """Whether the reason is a full disk."""
+
+    @classmethod
+    def by(cls, error: Exception) -> "Stopped":
+        return cls(reason=str(error), no_room=isinstance(error, DiskFullError))
+
+
+def _failure(what: str, stopped: Stopped) -> PhaseFailedError:
+    kind = NoRoomError if stopped.no_room else PhaseFailedError
+    return kind(f"{what} stopped: {stopped.reason}")
 
 
 def _train_worker(config: dict[str, Any]) -> Stopped | None:
@@ -171,7 +186,7 @@ def _train_worker(config: dict[str, Any]) -> Stopped | None:
         resume_from = None if latest is None else place / latest
         run_phase(job, device=get_device(), evaluate=job.stage.evaluate, report=report, resume_from=resume_from)
     except USER_ERRORS as error:
-        return Stopped(reason=str(error))
+        return Stopped.by(error)
     return None
 
 
@@ -181,17 +196,17 @@ def _from_rank_zero(function: Callable[[], Place | None]) -> str | None:
     Raises:
         ValueError: on every rank alike, where the function raises one on rank 0.
     """
-    name, failure = None, b""
+    name, failure, no_room = None, b"", False
     if rank_and_world()[0] == 0:
         try:
             place = function()
             name = None if place is None else place.name
         except ValueError as error:
-            failure = str(error).encode()[:MESSAGE_BYTES]
-    answer: tuple[str | None, bytes] = broadcast_from_rank_zero((name, failure))
-    name, failure = answer
+            failure, no_room = str(error).encode()[:MESSAGE_BYTES], isinstance(error, DiskFullError)
+    answer: tuple[str | None, bytes, bool] = broadcast_from_rank_zero((name, failure, no_room))
+    name, failure, no_room = answer
     if failure:
-        raise ValueError(failure.decode(errors="ignore"))
+        raise (DiskFullError if no_room else ValueError)(failure.decode(errors="ignore"))
     return name
 
 
@@ -209,7 +224,7 @@ def _score_worker(config: dict[str, Any]) -> Evaluation | Stopped:
     try:
         return score_checkpoint(**config, device=get_device())
     except USER_ERRORS as error:
-        return Stopped(reason=str(error))
+        return Stopped.by(error)
 
 
 class _ReportsToObserver(ray.train.UserCallback):
@@ -241,5 +256,5 @@ def _fit_in_process(job: PhaseJob, place: Place, observe: EpochObserver) -> Plac
         resume_from = last_sound_checkpoint(place)
         run_phase(job, device=device, evaluate=job.stage.evaluate, report=report, resume_from=resume_from)
     except USER_ERRORS as error:
-        raise PhaseFailedError(f"phase {job.phase} stopped: {error}") from error
+        raise _failure(f"phase {job.phase}", Stopped.by(error)) from error
     return checkpoints_in(place)[-1]
