@@ -3,6 +3,8 @@
 import io
 import multiprocessing
 import os
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -150,6 +152,62 @@ def on_two_ranks(tmp_path: Path) -> Callable[[Callable[[int], None]], None]:
         assert [process.exitcode for process in ranks] == [0, 0]
 
     return on_two_ranks
+
+
+@pytest.fixture
+def in_processes() -> Callable[[int, Callable[[int], None]], list[int]]:
+    """Calls a function in several forked processes at the same moment, with the number of each; their exit codes."""
+    forking = multiprocessing.get_context("fork")
+
+    def in_processes(count: int, function: Callable[[int], None]) -> list[int]:
+        all_there = forking.Barrier(count)
+
+        def member(number: int) -> None:
+            all_there.wait()
+            function(number)
+
+        processes = [forking.Process(target=member, args=(number,)) for number in range(count)]
+        try:
+            for process in processes:
+                process.start()
+            for process in processes:
+                process.join(timeout=120)
+        finally:
+            for process in processes:
+                process.kill()
+                process.join()
+        return [process.exitcode or 0 for process in processes]
+
+    return in_processes
+
+
+SMALL_DISK = 'mount -t tmpfs -o size="$1k" none "$2" && shift 2 && exec "$@"'
+
+
+@pytest.fixture
+def on_a_small_disk(tmp_path: Path) -> Callable[..., str]:
+    """Runs a Python script on a disk of so many kB, its first argument, in a namespace that may mount it anew.
+
+    Returns what it has printed.
+    """
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    tried = subprocess.run(["unshare", "-rm", "sh", "-c", SMALL_DISK, "sh", "64", disk, "true"], capture_output=True)
+    if tried.returncode:
+        pytest.skip(f"a namespace with a disk of its own is not permitted: {tried.stderr.decode().strip()}")
+
+    def on_a_small_disk(script: Path, kilobytes: int, *arguments: object) -> str:
+        ended = subprocess.run(
+            ["unshare", "-rm", "sh", "-c", SMALL_DISK, "sh", str(kilobytes), disk, sys.executable, script, disk]
+            + [str(argument) for argument in arguments],
+            capture_output=True,
+            text=True,
+            env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1] / "platform")},
+        )
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        return ended.stdout + ended.stderr
+
+    return on_a_small_disk
 
 
 @pytest.fixture

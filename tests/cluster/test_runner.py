@@ -1,5 +1,6 @@
 """A phase in this process: what an exception in the middle leaves, and that going on changes no bit."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -52,13 +53,34 @@ def test_going_on_after_an_exception_changes_no_bit(
     found = Path(fit(job, place=Place(tmp_path / "parts" / "baseline"), observe=parts.append))
     assert [state.epoch for state in parts] == [state.epoch for state in whole] == [1, 2, 3]
     assert found.name == expected.name == "epoch_0003"
-    assert [folder.name for folder in found.parent.iterdir()] == ["epoch_0003"]
+    assert sorted(folder.name for folder in found.parent.iterdir()) == ["epoch_0002", "epoch_0003"]
     for name in ("model.safetensors", "optimizer.safetensors"):
         assert (found / name).read_bytes() == (expected / name).read_bytes()
     assert parts[-1].history[0] == parts[0].history[0]
     assert [{file.name for file in (place / "pictures").iterdir()} for place in (found, expected)] == [
         {"cmc.png", "ranked.png"}
     ] * 2
+
+
+@pytest.mark.slow
+def test_going_on_from_the_one_before_a_damaged_checkpoint_changes_no_bit(
+    job: PhaseJob, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = Path(fit(job, place=Place(tmp_path / "whole" / "baseline"), observe=lambda _: None))
+    place = Place(tmp_path / "damaged" / "baseline")
+    shutil.copytree(expected.parent, place)
+    damaged = Path(place) / "epoch_0003" / "model.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
+    again: list[PhaseState] = []
+    found = Path(fit(job, place=place, observe=again.append))
+    assert [state.epoch for state in again] == [3]
+    assert f"{damaged} is damaged (its checksum is another): going on from {place}/epoch_0002" in caplog.text
+    for name in ("model.safetensors", "optimizer.safetensors"):
+        assert (found / name).read_bytes() == (expected / name).read_bytes()
+    for name in ("epoch_0002", "epoch_0003"):
+        (Path(place) / name / "model.safetensors").write_bytes(b"")
+    with pytest.raises(PhaseFailedError, match=f"delete the folder {place} and give the same command again"):
+        fit(job, place=place, observe=lambda _: pytest.fail("nothing happened"))
 
 
 def test_a_finished_phase_is_not_trained_again(job: PhaseJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

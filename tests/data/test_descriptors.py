@@ -1,5 +1,7 @@
 import os
 import re
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +69,23 @@ def test_a_table_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["d.parquet"]
     with pytest.raises(DataError, match=r"d\.parquet/e cannot be written .*: choose another place"):
         write_table(tmp_path / "d.parquet" / "e", ORIGIN, [rows_of(described(1), ["a"])])
+
+
+def test_what_a_killed_extraction_left_is_removed_by_the_next(
+    in_processes: Callable[..., list[int]], tmp_path: Path
+) -> None:
+    def killed(_: int) -> None:
+        def batches() -> Iterator[pa.RecordBatch]:
+            yield rows_of(described(3), ["a", "b", "c"])
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        write_table(tmp_path / "d.parquet", ORIGIN, batches())
+
+    assert in_processes(1, killed) == [-signal.SIGKILL]
+    assert [file.name for file in tmp_path.iterdir() if not file.name.startswith(".")] == []
+    assert list(tmp_path.iterdir()) != []
+    write_table(tmp_path / "another.parquet", ORIGIN, [rows_of(described(1), ["a"])])
+    assert [file.name for file in tmp_path.iterdir()] == ["another.parquet"]
 
 
 def test_what_is_no_table_is_named(tmp_path: Path) -> None:

@@ -46,7 +46,8 @@ from reid.data.store import content_digest
 from reid.experiments.runs import PHASES, Run
 from reid.search.database import open_study, with_layouts_of
 from reid.storage import Storage
-from reid.training.checkpoint import CheckpointError, EpochRecord, PhaseState, restore, save_checkpoint
+from reid.training import CheckpointError, EpochRecord, PhaseState, save_checkpoint
+from reid.training.checkpoint import restore
 
 EXAMPLES = os.environ.get("REID_FUZZ_EXAMPLES")
 CLEAR = (ConfigError, DataError, CheckpointError, UnreadableImageError)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -170,7 +171,7 @@ def test_a_killed_run_goes_on_where_it_was(market: Path, tmp_path: Path) -> None
     assert [path.name for path in finished] == ["train-000000000.arrow", "train-000000004.arrow"]
     kept, damaged = (path.stat().st_mtime_ns for path in finished)
     finished[1].write_bytes(finished[1].read_bytes()[:-1000])  # as after a crash of the machine
-    (store / "train-00000.arrow.0123.partial").write_bytes(b"half of a shard")
+    (store / f".train-00000.arrow.{uuid4().hex}.partial").write_bytes(b"half of a shard")
     times: dict[str, int] = {}
 
     def remember(function: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[Any]:

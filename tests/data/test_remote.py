@@ -106,9 +106,11 @@ def test_an_unknown_scheme_is_refused(cache: Path) -> None:
 
 def test_an_interrupted_copy_is_begun_again(store: Path, cache: Path) -> None:
     digest = open_dataset(store).digest
-    (cache / f".{digest}.partial").mkdir(parents=True)
-    (cache / f".{digest}.partial" / "train-00000.arrow").write_bytes(b"half")
+    left = cache / f".{digest}.{'0' * 32}.partial"
+    left.mkdir(parents=True)
+    (left / "train-00000.arrow").write_bytes(b"half")
     open_dataset(local_copy(store.as_uri(), cache), verify=True)
+    assert not left.exists()
 
 
 def test_a_store_is_opened_where_it_lies_or_from_a_copy_on_this_node(

@@ -5,11 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
 from reid.config import MODELS, RunConfig, Section, load_config
 from reid.experiments.runs import Exclude, Run, claim_run
 from reid.stages import STAGES
 from reid.storage import Storage
+from reid.training import PhaseState, save_checkpoint
 
 ROOT = Path(__file__).parents[2]
 DIGESTS = ("a", "b")
@@ -59,6 +62,36 @@ def test_after_a_finished_run_a_new_one_begins(storage: Path) -> None:
             run.finish({"final": {"mAP": 0.5}})
             keys.append(run.key)
     assert keys == [keys[0], f"{keys[0]}-2", f"{keys[0]}-3"]
+
+
+def test_a_training_that_has_lost_its_last_checkpoint_is_not_finished(
+    storage: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with claim(config(storage)) as run:
+        for phase in ("pose", "baseline", "intermediate"):
+            checkpoint = run.folder / phase / "epoch_0001"
+            Path(checkpoint).mkdir(parents=True)
+            model = nn.Linear(2, 2)
+            state = PhaseState(phase=phase, config=config(storage), num_identities=2, attributes={}, history=())
+            save_checkpoint(Path(checkpoint), model, torch.optim.Adam(model.parameters()), state, {})
+            run.finish_phase(phase, checkpoint)
+        assert list(run.sound_checkpoints()) == ["pose", "baseline", "intermediate"]
+        damaged = Path(run.folder) / "baseline" / "epoch_0001" / "model.safetensors"
+        damaged.write_bytes(damaged.read_bytes()[:-1])
+        (run.folder / "intermediate" / "epoch_0001").delete()
+        assert list(run.sound_checkpoints()) == ["pose"]
+        assert list(run.checkpoints()) == ["pose", "baseline", "intermediate"]
+    assert f"{damaged} is damaged (its checksum is another): baseline is not finished any more" in caplog.messages
+
+
+def test_a_run_that_was_finished_meanwhile_is_not_taken(storage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process finishes it between the look at it and the lock."""
+    with claim(config(storage)) as first:
+        first.finish({})
+    looks = iter([False, True, False, False])
+    monkeypatch.setattr(Run, "is_finished", property(lambda run: next(looks)))
+    with claim(config(storage)) as run:
+        assert run.key == f"{first.key}-2"
 
 
 def test_a_run_keeps_its_identity_and_shares_it_with_no_other(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import torch
 
 from reid.config import load_config, load_manifest
 from reid.models import FGSAM
-from reid.training.checkpoint import EpochRecord, PhaseState, save_checkpoint
+from reid.training import EpochRecord, PhaseState, save_checkpoint
 
 ROOT = Path(__file__).parents[2]
 BINARIES = Path(sys.executable).parent

@@ -20,6 +20,7 @@ from reid.evaluation import Evaluation
 from reid.losses import Ranks, identity_cross_entropy
 from reid.models import Output
 from reid.stages import STAGES
+from reid.storage import DiskFullError
 from reid.training import Labels, Stage, Terms, rank_and_world
 
 EPOCHS = 4
@@ -36,6 +37,8 @@ class StubConfig(Section):
     """Qualities from here to there fail for a user's reason."""
     crashing: tuple[float, float] = (2, 2)
     """Qualities from here to there fail for a reason of nobody's."""
+    full: str = ""
+    """A file; while it is there, the disk is full from the second epoch on."""
 
 
 class Stub(nn.Module):
@@ -72,6 +75,8 @@ def evaluate(model: nn.Module, dataset: Dataset, config: RunConfig, *_: Any, **_
         raise ValueError("this quality is refused")
     if stub.crashing[0] <= stub.quality <= stub.crashing[1]:
         raise RuntimeError("not of this world")
+    if stub.full and Path(stub.full).exists() and (Path(stub.folder) / f"{stub.quality:.9f}").exists():
+        raise DiskFullError("the disk of /data is full")
     if rank_and_world()[0] == 0:
         with (Path(stub.folder) / f"{stub.quality:.9f}").open("a") as sink:
             sink.write(f"{os.getpid()}\n")

@@ -105,6 +105,19 @@ def test_a_killed_driver_and_a_killed_trial_cost_no_trial_and_no_epoch(
     )
 
 
+def test_a_full_disk_ends_the_sweep_and_no_trial(start: Start, tmp_path: Path) -> None:
+    settings = {"models.stub.full": tmp_path / "full", "search.trials": 3}
+    (tmp_path / "full").touch()
+    job = start(*command(tmp_path, **settings))
+    assert job.process.wait(300) == 1
+    assert job.output().splitlines()[-1] == "error: phase only stopped: the disk of /data is full", job.output()
+    assert "FAIL" not in {trial.state.name for trial in study_of(tmp_path).trials}
+    (tmp_path / "full").unlink()
+    start(*command(tmp_path, **settings)).finish()
+    require_each_once(tmp_path, 3)
+    assert {trial.state.name for trial in study_of(tmp_path).trials} == {"COMPLETE"}
+
+
 def test_a_trial_that_fails_or_crashes_is_recorded_and_ends_nothing(start: Start, tmp_path: Path) -> None:
     settings: dict[str, object] = {
         "search.trials": 7,

@@ -14,7 +14,7 @@ from reid.config import LAYOUTS, ConfigError, RunConfig, load_config
 from reid.search import Trial, Trials, open_study, start_values, with_layouts_of
 from reid.search.chosen import ChosenSpace
 from reid.search.layouts import branch_layout
-from reid.training.checkpoint import EpochRecord
+from reid.training import EpochRecord
 
 EPOCHS = 9
 Score = Callable[[float, int], float]

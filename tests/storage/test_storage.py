@@ -17,13 +17,24 @@ def storage_at(
 
 
 def test_a_writable_place_is_left_as_it_was(storage_at: Callable[[], Storage], tmp_path: Path) -> None:
-    storage_at().require_writable()
+    storage_at().make_ready()
     assert list((tmp_path / "root").iterdir()) == []
 
 
 def test_several_may_try_at_once_whether_a_place_is_writable(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda _: Storage(str(tmp_path / "root")).require_writable(), range(200)))
+        list(pool.map(lambda _: Storage(str(tmp_path / "root")).make_ready(), range(200)))
+    assert list((tmp_path / "root").iterdir()) == []
+
+
+def test_processes_may_try_at_once_whether_a_place_is_writable(
+    in_processes: Callable[..., list[int]], tmp_path: Path
+) -> None:
+    def try_often(number: int) -> None:
+        for _ in range(125):
+            Storage(str(tmp_path / "root")).make_ready()
+
+    assert in_processes(8, try_often) == [0] * 8
     assert list((tmp_path / "root").iterdir()) == []
 
 
@@ -31,7 +42,7 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     for root in (f"{tmp_path}/file/reid", f"{tmp_path.as_uri()}/file/reid", "nosuch://bucket/reid"):
         with pytest.raises(ValueError, match=f"storage: cannot write to {root} .*; set storage=") as caught:
-            Storage(root).require_writable()
+            Storage(root).make_ready()
         assert "\n" not in str(caught.value)
 
 

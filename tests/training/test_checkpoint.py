@@ -11,9 +11,9 @@ import torch
 from reid.config import RunConfig, load_config
 from reid.data import open_dataset
 from reid.models import FGSAM
+from reid.training import EpochRecord
 from reid.training.checkpoint import (
     CheckpointError,
-    EpochRecord,
     PhaseState,
     load_state,
     load_weights,

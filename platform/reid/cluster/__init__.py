@@ -10,12 +10,13 @@ from reid.cluster.placement import (
     uses_gpu,
     worker_resources,
 )
-from reid.cluster.runner import EpochObserver, PhaseFailedError, Stopped, evaluate, fit
+from reid.cluster.runner import EpochObserver, NoRoomError, PhaseFailedError, Stopped, evaluate, fit
 from reid.cluster.tasks import map_on_cluster, map_on_workers
 from reid.cluster.trials import TrialJob, as_result, records_of, train_trial
 
 __all__ = [
     "EpochObserver",
+    "NoRoomError",
     "PhaseFailedError",
     "PlacementError",
     "Started",

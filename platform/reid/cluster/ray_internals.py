@@ -10,12 +10,11 @@ from ray._private.services import find_bootstrap_address
 from ray.train.torch.config import _TorchBackend as TorchBackend
 
 # `ray.train` offers the same classes by the same names, but a type checker sees its first version's there.
-from ray.train.v2.api.config import CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
+from ray.train.v2.api.config import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 from ray.train.v2.api.result import Result
 from ray.train.v2.torch.torch_trainer import TorchTrainer
 
 __all__ = [
-    "CheckpointConfig",
     "FailureConfig",
     "LoggingConfig",
     "Result",

@@ -1,14 +1,15 @@
 """Runs a phase, or an evaluation, on Ray Train."""
 
-import shutil
-import tempfile
+import json
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any, cast
 
 import ray.train
+from ray.train.collective import broadcast_from_rank_zero
 from ray.train.torch import get_device
 
 from reid.cluster import ray_internals as ray_train
@@ -17,17 +18,18 @@ from reid.cluster.process_group import ProcessGroup
 from reid.config import RunConfig, ScalingConfig, environment
 from reid.evaluation import Evaluation
 from reid.stages import score_checkpoint
-from reid.storage import Place, whole_folder
+from reid.storage import DiskFullError, Place, room_for
 from reid.training import (
-    STATE,
     NonFiniteLossError,
     PhaseJob,
     PhaseState,
     Save,
+    checkpoints_in,
     choose_device,
-    load_state,
+    last_sound_checkpoint,
     rank_and_world,
     run_phase,
+    write_checkpoint,
 )
 
 USER_ERRORS = (ValueError, NonFiniteLossError)
@@ -39,12 +41,19 @@ COLLECTIVE_TIMEOUT_S = 1800
 POLL_INTERVAL_S = 0.5
 """Between Ray Train's looks at the workers, which wait for one after every epoch; its own 2 s outlast short epochs."""
 
+MESSAGE_BYTES = 800
+"""Of what rank 0 tells the others; Ray takes 1,000."""
+
 EpochObserver = Callable[[PhaseState], None]
-"""Told of every finished epoch, in one place for the whole run."""
+"""Told of all finished epochs after each, in one place for the whole run; one whose process dies may not be told of."""
 
 
 class PhaseFailedError(RuntimeError):
     """A phase stopped for a reason that a restart would not cure."""
+
+
+class NoRoomError(PhaseFailedError):
+    """A phase stopped as a disk is full; where there is room, it goes on."""
 
 
 def fit(job: PhaseJob, *, place: Place, observe: EpochObserver) -> Place:
@@ -52,7 +61,7 @@ def fit(job: PhaseJob, *, place: Place, observe: EpochObserver) -> Place:
 
     Args:
         place: the phase's own folder, a local path or a pyarrow.fs URI.
-        observe: called once per finished epoch, in the controller; it must not raise.
+        observe: called in the controller; it must not raise.
 
     Raises:
         PhaseFailedError: a user's error, a non-finite loss, or more worker failures than `scaling.max_failures`.
@@ -60,9 +69,9 @@ def fit(job: PhaseJob, *, place: Place, observe: EpochObserver) -> Place:
     if job.config.scaling.num_workers == 0:
         return _fit_in_process(job, place, observe)
     argument = {"job": job, "place": place}
-    callbacks = [_ReportsToObserver(observe, place, job.config)]
-    result = _run_workers(_train_worker, argument, job.config, place=place, what=job.phase, callbacks=callbacks)
-    return _location(result.checkpoint, place)
+    callbacks = [_ReportsToObserver(observe, job.config)]
+    _run_workers(_train_worker, argument, job.config, place=place, what=job.phase, callbacks=callbacks)
+    return checkpoints_in(place)[-1]
 
 
 def evaluate(config: RunConfig, *, checkpoint: str, store: str, place: Place) -> Evaluation:
@@ -89,7 +98,10 @@ def _run_workers(
     what: str,
     callbacks: Sequence[ray.train.UserCallback] = (),
 ) -> ray_train.Result:
-    """Run a function on every worker of a Ray Train run that goes on from its last checkpoint.
+    """Run a function on every worker of a Ray Train run.
+
+    Ray is told of no checkpoint: what it notes of them, in the same folder, a kill or a full disk leaves half written,
+    and then it refuses to go on.
 
     Args:
         place: the run's folder.
@@ -105,7 +117,6 @@ def _run_workers(
         name=PurePosixPath(folder).name,
         storage_path=str(PurePosixPath(folder).parent),
         storage_filesystem=None if place.is_local else filesystem,
-        checkpoint_config=ray_train.CheckpointConfig(num_to_keep=1),
         failure_config=ray_train.FailureConfig(max_failures=scaling.max_failures, controller_failure_limit=1),
         callbacks=list(callbacks),
         logging_config=ray_train.LoggingConfig(log_level="WARNING"),
@@ -122,11 +133,14 @@ def _run_workers(
             run_config=run_config,
         )
         try:
-            result = cast(ray_train.Result, trainer.fit())
+            with room_for(place):
+                result = cast(ray_train.Result, trainer.fit())
+        except DiskFullError as error:
+            raise NoRoomError(f"{what} stopped: {error}") from error
         except ray.train.TrainingFailedError as error:
             raise PhaseFailedError(f"{what} failed: {error}") from error
     if isinstance(result.return_value, Stopped):
-        raise PhaseFailedError(f"{what} stopped: {result.return_value.reason}")
+        raise _failure(what, result.return_value)
     return result
 
 
@@ -146,51 +160,81 @@ class Stopped:
     """Returned by a worker in place of raising, since Ray Train would restart a worker that raises."""
 
     reason: str
+    no_room: bool = False
+    """Whether the reason is a full disk."""
+
+    @classmethod
+    def by(cls, error: Exception) -> "Stopped":
+        return cls(reason=str(error), no_room=isinstance(error, DiskFullError))
+
+
+def _failure(what: str, stopped: Stopped) -> PhaseFailedError:
+    kind = NoRoomError if stopped.no_room else PhaseFailedError
+    return kind(f"{what} stopped: {stopped.reason}")
 
 
 def _train_worker(config: dict[str, Any]) -> Stopped | None:
     ray_train.silence_reports()
     job: PhaseJob = config["job"]
-    latest = ray.train.get_checkpoint()
+    place: Place = config["place"]
 
     def report(state: PhaseState, save: Save) -> None:
-        metrics = {"epoch": state.epoch, **state.history[-1].metrics}
-        if rank_and_world()[0] > 0:
-            ray.train.report(metrics)
-            return
-        folder = Path(tempfile.mkdtemp(prefix="reid-checkpoint-"))
-        try:
-            save(folder)
-            ray.train.report(
-                metrics,
-                checkpoint=ray.train.Checkpoint.from_directory(str(folder)),
-                checkpoint_dir_name=_folder_of(state.epoch),
-            )
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        _from_rank_zero(lambda: write_checkpoint(place, state.epoch, save))
+        ray.train.report({"state": json.dumps(state.to_json())} if rank_and_world()[0] == 0 else {})
 
-    resume_from = None if latest is None else _location(latest, config["place"])
     try:
+        latest = _from_rank_zero(lambda: last_sound_checkpoint(_seen_here(place)))
+        resume_from = None if latest is None else place / latest
         run_phase(job, device=get_device(), evaluate=job.stage.evaluate, report=report, resume_from=resume_from)
     except USER_ERRORS as error:
-        return Stopped(reason=str(error))
+        return Stopped.by(error)
     return None
+
+
+def _from_rank_zero(function: Callable[[], Place | None]) -> str | None:
+    """Name of the place that a function returns on rank 0, on every rank.
+
+    Raises:
+        ValueError: on every rank alike, where the function raises one on rank 0.
+    """
+    name, failure, no_room = None, b"", False
+    if rank_and_world()[0] == 0:
+        try:
+            place = function()
+            name = None if place is None else place.name
+        except ValueError as error:
+            failure, no_room = str(error).encode()[:MESSAGE_BYTES], isinstance(error, DiskFullError)
+    answer: tuple[str | None, bytes, bool] = broadcast_from_rank_zero((name, failure, no_room))
+    name, failure, no_room = answer
+    if failure:
+        raise (DiskFullError if no_room else ValueError)(failure.decode(errors="ignore"))
+    return name
+
+
+def _seen_here(place: Place) -> Place:
+    """
+    Raises:
+        ValueError: what Ray Train has put there as the run began is not to be seen.
+    """
+    if not place.exists():
+        raise ValueError(f"{socket.gethostname()} does not see {place}: set storage=… to a place that all nodes see")
+    return place
 
 
 def _score_worker(config: dict[str, Any]) -> Evaluation | Stopped:
     try:
         return score_checkpoint(**config, device=get_device())
     except USER_ERRORS as error:
-        return Stopped(reason=str(error))
+        return Stopped.by(error)
 
 
 class _ReportsToObserver(ray.train.UserCallback):
     """Hands every finished epoch to an observer, in Ray Train's controller."""
 
-    def __init__(self, observe: EpochObserver, place: Place, config: RunConfig) -> None:
-        self._observe, self._place = observe, place
+    def __init__(self, observe: EpochObserver, config: RunConfig) -> None:
+        self._observe = observe
         self._config = config
-        """For its extensions, without which the controller could not read a checkpoint."""
+        """For its extensions, without which the controller could not read a phase's state."""
 
     def after_report(
         self,
@@ -198,56 +242,20 @@ class _ReportsToObserver(ray.train.UserCallback):
         metrics: list[dict[str, Any]],
         checkpoint: ray.train.Checkpoint | None,
     ) -> None:
-        if checkpoint is not None:
-            self._observe(load_state(_location(checkpoint, self._place)))
-
-
-def _location(checkpoint: ray.train.Checkpoint | None, place: Place) -> Place:
-    """Where a checkpoint of a phase lies, with the options of the phase's own place."""
-    assert checkpoint is not None
-    _, folder = place.resolve()
-    return place / str(PurePosixPath(checkpoint.path).relative_to(folder))
+        self._observe(PhaseState.from_json(json.loads(metrics[0]["state"])))
 
 
 def _fit_in_process(job: PhaseJob, place: Place, observe: EpochObserver) -> Place:
     """The same phase in this process, for a debugger: no Ray, one rank, checkpoints in the same form."""
 
     def report(state: PhaseState, save: Save) -> None:
-        _write_checkpoint(place / _folder_of(state.epoch), save)
-        for old in _checkpoints(place)[:-1]:
-            old.delete()
+        write_checkpoint(place, state.epoch, save)
         observe(state)
 
-    finished = _checkpoints(place)
     device = choose_device(job.config.scaling)
-    resume_from = finished[-1] if finished else None
     try:
+        resume_from = last_sound_checkpoint(place)
         run_phase(job, device=device, evaluate=job.stage.evaluate, report=report, resume_from=resume_from)
     except USER_ERRORS as error:
-        raise PhaseFailedError(f"phase {job.phase} stopped: {error}") from error
-    return _checkpoints(place)[-1]
-
-
-def _write_checkpoint(place: Place, save: Save) -> None:
-    if place.is_local:
-        with whole_folder(Path(place), lock=False) as partial:
-            save(partial)
-        return
-    with tempfile.TemporaryDirectory(prefix="reid-checkpoint-") as folder:
-        save(Path(folder))
-        files = [file for file in Path(folder).rglob("*") if file.is_file()]
-        for file in sorted(files, key=lambda file: file.name == STATE):  # a checkpoint that has it is whole
-            target = place
-            for name in file.relative_to(folder).parts:
-                target = target / name
-            target.upload(file)
-
-
-def _folder_of(epoch: int) -> str:
-    return f"epoch_{epoch:04d}"
-
-
-def _checkpoints(place: Place) -> list[Place]:
-    """Whole ones, the oldest first."""
-    names = sorted(name for name in place.names() if name.startswith("epoch_"))
-    return [place / name for name in names if (place / name / STATE).exists()]
+        raise _failure(f"phase {job.phase}", Stopped.by(error)) from error
+    return checkpoints_in(place)[-1]

@@ -10,7 +10,7 @@ import torch
 from ray import tune
 from ray.tune.integration.ray_train import TuneReportCallback
 
-from reid.cluster.runner import PhaseFailedError, fit
+from reid.cluster.runner import NoRoomError, PhaseFailedError, fit
 from reid.config import RunConfig, with_settings
 from reid.data import HoldOut
 from reid.stages import stage_of
@@ -63,6 +63,9 @@ def train_trial(config: dict[str, Any], job: TrialJob) -> None:
             checkpoint = fit(phase_job, place=place, observe=ReportHere())
         else:
             checkpoint = drive(fit, phase_job, place=place, observe=ReportFromController())
+    except NoRoomError as error:  # the trial is not to blame
+        tune.report({"no_room": str(getattr(error, "cause", error))})
+        return
     except FAILURES as error:
         tune.report({"failure": str(error) or repr(error)})
         return

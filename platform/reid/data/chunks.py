@@ -1,5 +1,6 @@
 """The tasks of a preparation: decode images into chunks, merge chunks into shards; each may run in its own process."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +53,15 @@ class Merge:
     chunks: tuple[Path, ...]
     path: Path
     """File to write."""
+
+
+def bytes_needed(splits: Mapping[str, Records], source: Path, image_size: tuple[int, int], encoding: Encoding) -> int:
+    """Of a preparation's chunks and shards together, more or less."""
+    raw = 3 * image_size[0] * image_size[1]
+    if encoding == "raw":
+        return 2 * raw * sum(len(records) for records in splits.values())
+    files = (source / path for records in splits.values() for path in records.paths)
+    return 2 * sum(min(raw, file.stat().st_size) for file in files if file.is_file())
 
 
 def write_chunk(chunk: Chunk) -> list[str]:

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from reid.config import DataError, Section, complaints, require_file
 from reid.data.shards import numeric
-from reid.storage import whole_file
+from reid.storage import remove_leftovers, room_for, whole_file
 
 ORIGIN = b"reid"
 """Key of the schema's metadata."""
@@ -83,14 +83,16 @@ def rows_of(
 def write_table(path: Path, origin: Origin, batches: Iterable[pa.RecordBatch]) -> int:
     """Write a table as its rows come; it appears under its name when it is complete. Returns the number of rows.
 
-    Nothing is written where there are no rows.
+    Nothing is written where there are no rows. What killed processes have left beside it is removed.
 
     Raises:
         DataError: the file cannot be written.
+        DiskFullError: there is no room for it.
     """
     rows = 0
     try:
-        with whole_file(path) as partial, ExitStack() as closing:
+        remove_leftovers(path.parent)
+        with room_for(path), whole_file(path) as partial, ExitStack() as closing:
             writer = None
             for batch in batches:
                 if writer is None:

@@ -16,7 +16,7 @@ from typing import NoReturn
 from filelock import FileLock
 
 from reid.config import DataError, Manifest, load_manifest
-from reid.data.chunks import Chunk, Merge, TextureChunk, write_chunk, write_merged, write_texture_chunk
+from reid.data.chunks import Chunk, Merge, TextureChunk, bytes_needed, write_chunk, write_merged, write_texture_chunk
 from reid.data.dataset import Dataset, open_dataset
 from reid.data.parallel import MapTasks, map_in_process
 from reid.data.readers import READERS, Records
@@ -24,7 +24,7 @@ from reid.data.readers.checks import some_of
 from reid.data.readers.person_keypoints import with_keypoints
 from reid.data.readers.texture_files import with_textures
 from reid.data.store import MANIFEST, SCHEMA_VERSION, Encoding, Shard, StoredSplit, StoreManifest, content_digest
-from reid.storage import PARTIAL, write_whole
+from reid.storage import remove_leftovers, room_for, write_whole
 
 CHUNK_ROWS = 512
 SHARD_BYTES = 512 * 2**20
@@ -63,6 +63,7 @@ def prepare(
     Raises:
         DataError: the source is incomplete, unreadable or contradicts itself, and nothing is left in `destination`; or
             `destination` holds something else, which is left alone.
+        DiskFullError: there is no room for it; what was done is there for the next time.
     """
     source, destination = Path(source).absolute(), Path(destination).absolute()  # tasks may run in another folder
     manifest = load_manifest(name, source)
@@ -74,13 +75,14 @@ def prepare(
     with FileLock(f"{destination}.lock"):
         if not (destination / MANIFEST).exists():
             splits = _read(manifest, source, image_size)
-            _start(destination, plan)
-            textures = _texture_chunks(splits, source, destination, image_size[0])
-            _write_texture_chunks(textures, source, destination, map_tasks)
-            chunks = _chunks(splits, source, destination, image_size, encoding)
-            _write_chunks(chunks, source, destination, map_tasks, progress)
-            stored = _merge_chunks(chunks, textures, splits, destination, map_tasks)
-            _finish(destination, _store_manifest(manifest, source, plan, encoding, image_size, splits, stored))
+            with room_for(destination, bytes_needed(splits, source, image_size, encoding)):
+                _start(destination, plan)
+                textures = _texture_chunks(splits, source, destination, image_size[0])
+                _write_texture_chunks(textures, source, destination, map_tasks)
+                chunks = _chunks(splits, source, destination, image_size, encoding)
+                _write_chunks(chunks, source, destination, map_tasks, progress)
+                stored = _merge_chunks(chunks, textures, splits, destination, map_tasks)
+                _finish(destination, _store_manifest(manifest, source, plan, encoding, image_size, splits, stored))
         return _open(destination, plan, splits)
 
 
@@ -292,6 +294,6 @@ def _open(destination: Path, plan: str, splits: Collection[str] | None) -> Datas
             "or choose another destination"
         )
     shutil.rmtree(destination / CHUNKS, ignore_errors=True)
-    for leftover in (destination / DIGEST, *destination.glob(f"*{PARTIAL}")):
-        leftover.unlink(missing_ok=True)
+    (destination / DIGEST).unlink(missing_ok=True)
+    remove_leftovers(destination)
     return dataset

@@ -22,7 +22,7 @@ from reid.embedded.plan import STREAMS
 from reid.embedded.sizes import BenchmarkSize
 from reid.embedded.skeleton import Joints, View, sample_pose
 from reid.embedded.writing import IMAGES_PER_TASK, encode_jpeg
-from reid.storage import whole_folder, write_whole
+from reid.storage import room_for, whole_folder
 
 SPLITS = {"train2017": 0, "val2017": 1}
 CROWD_EVERY = 16  # every so many scenes, one has a crowd in the distance
@@ -57,9 +57,10 @@ def render_coco(destination: Path, *, size: BenchmarkSize, seed: int, map_tasks:
 
     Raises:
         FileExistsError: `destination` exists already.
+        DiskFullError: there is no room for it.
     """
     counts = {"train2017": size.coco_train_images, "val2017": size.coco_val_images}
-    with whole_folder(destination) as root:
+    with room_for(destination, size.coco_bytes), whole_folder(destination) as root:
         (root / "annotations").mkdir()
         for split, count in counts.items():
             (root / split).mkdir()
@@ -71,8 +72,8 @@ def render_coco(destination: Path, *, size: BenchmarkSize, seed: int, map_tasks:
                 for start in range(0, count, IMAGES_PER_TASK)
             ]
             records = [record for chunk in map_tasks(render_scenes, tasks) for record in chunk]
-            content = json.dumps(_annotation_file(split, records)).encode()
-            write_whole(root / "annotations" / f"person_keypoints_{split}.json", content)
+            content = json.dumps(_annotation_file(split, records))
+            (root / "annotations" / f"person_keypoints_{split}.json").write_text(content)
 
 
 def _annotation_file(split: str, records: list[SceneRecord]) -> Annotation:
@@ -112,7 +113,7 @@ def _render_scene(task: ScenesTask, number: int) -> SceneRecord:
         draw_occluder(canvas, rng, height, width, depth=10_000.0, owner=OCCLUDER)
     softer = replace(camera, contrast=0.5 + 0.5 * camera.contrast)
     name = f"{number:012d}.jpg"
-    write_whole(Path(task.root) / task.split / name, encode_jpeg(expose(canvas.over(scene), softer, rng)))
+    (Path(task.root) / task.split / name).write_bytes(encode_jpeg(expose(canvas.over(scene), softer, rng)))
     image_id = 2 * number + SPLITS[task.split]
     annotations = [_annotate(canvas, image_id, owner, joints, rng) for owner, joints in enumerate(people)]
     annotations.append(_annotate_crowd(canvas, image_id))

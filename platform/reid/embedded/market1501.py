@@ -25,7 +25,7 @@ from reid.embedded.sizes import BenchmarkSize
 from reid.embedded.skeleton import Joints, View, sample_pose
 from reid.embedded.textures import render_textures
 from reid.embedded.writing import IMAGES_PER_TASK, encode_jpeg
-from reid.storage import whole_folder, write_whole
+from reid.storage import room_for, whole_folder
 
 HEIGHT, WIDTH = 128, 64
 KEYPOINTS_FILE = "person_keypoints.json"
@@ -53,20 +53,21 @@ def render_market1501(destination: Path, *, size: BenchmarkSize, seed: int, map_
 
     Raises:
         FileExistsError: `destination` exists already.
+        DiskFullError: there is no room for it.
     """
     plan = plan_market1501(size, seed)
-    with whole_folder(destination) as root:
+    with room_for(destination, size.market_bytes), whole_folder(destination) as root:
         for folder in (TRAIN, GALLERY, QUERY):
             (root / folder).mkdir()
-            write_whole(root / folder / "Thumbs.db", THUMBS_DB)
-        write_whole(root / "market_attribute.mat", encode_attributes({"train": plan.train, "test": plan.test}))
+            (root / folder / "Thumbs.db").write_bytes(THUMBS_DB)
+        (root / "market_attribute.mat").write_bytes(encode_attributes({"train": plan.train, "test": plan.test}))
         people = {f"{pid:04d}": person for pid, person in (plan.train | plan.test).items()}
         render_textures(root / TEXTURES, people, side=size.texture_side, map_tasks=map_tasks)
         chunks = (plan.shots[start : start + IMAGES_PER_TASK] for start in range(0, len(plan.shots), IMAGES_PER_TASK))
         tasks = [ShotsTask(root=str(root), seed=seed, shots=chunk) for chunk in chunks]
         annotations = [person for chunk in map_tasks(render_shots, tasks) for person in chunk]
         assert len(annotations) == len(plan.shots)
-        write_whole(root / KEYPOINTS_FILE, json.dumps(_annotation_file(plan.shots, annotations)).encode())
+        (root / KEYPOINTS_FILE).write_text(json.dumps(_annotation_file(plan.shots, annotations)))
 
 
 def render_shots(task: ShotsTask) -> list[Annotation | None]:
@@ -75,7 +76,7 @@ def render_shots(task: ShotsTask) -> list[Annotation | None]:
     for shot in task.shots:
         rng = np.random.default_rng([task.seed, STREAMS["images"], shot.index])
         image, canvas, joints = render_shot(shot, rng)
-        write_whole(Path(task.root) / shot.path, encode_jpeg(image))
+        (Path(task.root) / shot.path).write_bytes(encode_jpeg(image))
         people.append(None if joints is None else _annotate(canvas, joints))
     return people
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from reid.config import TEXTURE_GRID
 
 NUM_CAMERAS = 6
+PERSON_BYTES, SCENE_BYTES = 4_600, 23_000
+"""Of a rendered image with its annotations, on average."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +54,17 @@ class BenchmarkSize:
         broken = [rule for rule, holds in rules.items() if not holds]
         if broken:
             raise ValueError(f"{self}: " + "; ".join(broken))
+
+    @property
+    def market_bytes(self) -> int:
+        """Bytes of all person images, more or less."""
+        test_images = self.query_images + self.gallery_images + self.distractor_images + self.junk_images
+        return (self.train_images + test_images) * PERSON_BYTES
+
+    @property
+    def coco_bytes(self) -> int:
+        """Bytes of all scenes, more or less."""
+        return (self.coco_train_images + self.coco_val_images) * SCENE_BYTES
 
 
 SIZES: dict[str, BenchmarkSize] = {

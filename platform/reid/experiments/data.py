@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from filelock import FileLock
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from reid.cluster import connect, map_on_cluster
@@ -83,7 +84,7 @@ def prepare_all(config: RunConfig) -> Stores:
     """Prepare everything that the configured phases read."""
     check_phases(config)
     storage = Storage(config.storage)
-    storage.require_writable()
+    storage.make_ready()
     if config.scaling.num_workers:
         connect(config.extensions)
     return prepare_data(config, storage, kinds_of(config))
@@ -141,9 +142,10 @@ def _source(source: Source, data: DataConfig, storage: Storage, map_tasks: MapTa
     if data.name != EMBEDDED:
         return Path(getattr(data, source.setting))
     place = storage.scratch / "sources" / f"embedded-{EDITION}-{data.size}-{data.seed}" / source.rendered
-    if not place.exists():
-        print(f"rendering {place}", flush=True)
-        with suppress(FileExistsError):  # another job has rendered it meanwhile
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{place}.lock"):  # another job may be rendering it
+        if not place.exists():
+            print(f"rendering {place}", flush=True)
             source.render(place, size=SIZES[data.size], seed=data.seed, map_tasks=map_tasks)
     return place
 
@@ -178,8 +180,9 @@ def _store(
     if storage.is_local:
         return Place(local)
     remote = storage.place("stores", folder)
-    if not (remote / MANIFEST).exists():
-        _upload(local, remote)
+    with FileLock(f"{local}.upload.lock"):
+        if not (remote / MANIFEST).exists():
+            _upload(local, remote)
     return remote
 
 

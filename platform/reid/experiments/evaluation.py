@@ -26,7 +26,7 @@ def run_evaluation(config: RunConfig, *, checkpoint: Place) -> dict[str, float]:
         PhaseFailedError: the checkpoint does not fit the model's settings.
     """
     storage = Storage(config.storage)
-    storage.require_writable()
+    storage.make_ready()
     recorder = open_recorder(config, storage)
     state = load_state(checkpoint)
     join_cluster(config, [config.scaling])

@@ -5,6 +5,7 @@ data. What was finished is never trained again.
 """
 
 import dataclasses
+import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Self
@@ -27,7 +28,7 @@ from reid.experiments.export import Published, publish_checkpoint
 from reid.experiments.records import EpochRecorder, dataset_input, finished_record, open_recorder, parent_record
 from reid.experiments.runs import Exclude, Run, claim_run
 from reid.stages import check_phases, stage_of
-from reid.storage import Place, Storage
+from reid.storage import DiskFullError, Place, Storage
 from reid.tracking import Measurement, Recorder, RunRecord
 from reid.training import PhaseJob, Scoring, Stage, load_state, require_trainable
 
@@ -113,7 +114,7 @@ class Workspace:
         """
         check_phases(config)
         storage = Storage(config.storage)
-        storage.require_writable()
+        storage.make_ready()
         recorder = open_recorder(config, storage)
         join_cluster(config, scalings)
         stores = prepare_data(config, storage, kinds_of(config), splits)
@@ -160,14 +161,13 @@ class Workspace:
                 workspace=self,
                 run=run,
                 record=parent_record(run.identity, kind, self.config, inputs, name=run.key),
-                finished=run.checkpoints(),
+                finished=run.sound_checkpoints(),
             )
             self.recorder.put(experiment.record)
             try:
                 yield experiment
             except BaseException:
-                for record in (*experiment.under_way.values(), experiment.record):
-                    self.recorder.put(dataclasses.replace(record, status="FAILED"))
+                experiment.record_failure()
                 raise
 
 
@@ -250,6 +250,14 @@ class Experiment:
             artifacts=dict(artifacts),
         )
         self.workspace.recorder.put(self.record)
+
+    def record_failure(self) -> None:
+        """Record it as failed, and what is under way in it; called as another error is on its way."""
+        try:
+            for record in (*self.under_way.values(), self.record):
+                self.workspace.recorder.put(dataclasses.replace(record, status="FAILED"))
+        except DiskFullError as error:
+            logging.getLogger(__name__).error("%s", error)
 
     def _start(self, training: Training, *, in_background: bool) -> Started:
         workspace, stage = self.workspace, training.stage

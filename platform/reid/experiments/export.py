@@ -9,9 +9,12 @@ from reid.config import RunConfig
 from reid.experiments.records import open_recorder
 from reid.export import CARD, ONNX, PT2, Card, Descriptor, example_images, export_descriptor
 from reid.stages import Trained, load_describer
-from reid.storage import Place, Storage, whole_folder
+from reid.storage import Place, Storage, room_for, whole_folder
 from reid.tracking import MODEL_NAME, Recorder, require_alias
 from reid.training import load_state
+
+PROGRAM_BYTES = 200_000
+"""Of a program beside its weights, more or less."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +40,7 @@ def run_export(config: RunConfig, *, checkpoint: Place, alias: str, output: Path
     """
     require_alias(alias)
     storage = Storage(config.storage)
-    storage.require_writable()
+    storage.make_ready()
     recorder = open_recorder(config, storage)
     state = load_state(checkpoint)
     if output is None:
@@ -99,6 +102,7 @@ def export_checkpoint(config: RunConfig, checkpoint: Place, folder: Path) -> Car
     Raises:
         ValueError: the checkpoint is damaged, of another architecture or has no descriptor, a program fails the check,
             or the folder holds something else or cannot be written.
+        DiskFullError: there is no room for it.
     """
     trained = load_describer(checkpoint, config, torch.device("cpu"))
     descriptor = descriptor_of(trained, config)
@@ -117,7 +121,7 @@ def export_checkpoint(config: RunConfig, checkpoint: Place, folder: Path) -> Car
             digest=descriptor.digest(),
             mAP=history[-1].metrics.get("eval/mAP") if history else None,
         )
-        with whole_folder(folder, replace=True) as partial:
+        with room_for(folder, 2 * (descriptor.size + PROGRAM_BYTES)), whole_folder(folder, replace=True) as partial:
             distances = export_descriptor(descriptor, card, partial)
     except OSError as error:
         raise ValueError(f"the export cannot be written to {folder} ({error}): choose another folder for it") from error

@@ -67,7 +67,7 @@ def extract(config: RunConfig, extraction: Extraction) -> list[str]:
         width=config.data.width,
         settings=config.model_dump(mode="json"),
     )
-    _require_writable(table)
+    require_writable(table)
     shares = shares_of(images, config.storage, names)
     unreadable: list[str] = []
 
@@ -103,11 +103,13 @@ def _is_store(images: Place) -> bool:
     return not images.is_local or os.path.lexists(Path(images) / MANIFEST)
 
 
-def _require_writable(table: Path) -> None:
+def require_writable(table: Path) -> None:
+    """
+    Raises:
+        DataError: the table's folder cannot be written.
+    """
     try:
         table.parent.mkdir(parents=True, exist_ok=True)
-        probe = table.with_name(f".{table.name}.writable")
-        probe.touch()
-        probe.unlink()
+        Place(table.parent).try_writing()
     except OSError as error:
         raise DataError(f"{table} cannot be written ({error}): choose another --output") from error

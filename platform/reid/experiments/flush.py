@@ -14,7 +14,7 @@ def run_flush(config: RunConfig) -> int:
         ConnectionError: something is still unsent.
     """
     storage = Storage(config.storage)
-    storage.require_writable()
+    storage.make_ready()
     recorder = open_recorder(config, storage)
     waiting = len(recorder.kept())
     recorder.send(wait_s=PATIENCE_S)

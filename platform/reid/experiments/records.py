@@ -1,14 +1,17 @@
 """What an experiment tells MLflow of itself and of its trainings."""
 
 import dataclasses
+import logging
 import os
 
 from reid.config import RunConfig, flatten
 from reid.data import Dataset
 from reid.stages import find_stage, stage_of
-from reid.storage import Storage
+from reid.storage import DiskFullError, Storage
 from reid.tracking import DatasetInput, Measurement, Recorder, RunRecord
 from reid.training import PICTURES, PhaseState, pictures_in
+
+logger = logging.getLogger(__name__)
 
 
 def open_recorder(config: RunConfig, storage: Storage) -> Recorder:
@@ -86,7 +89,10 @@ class EpochRecorder:
     record: RunRecord
 
     def __call__(self, state: PhaseState) -> None:
-        self.recorder.put(with_history(self.record, state))
+        try:
+            self.recorder.put(with_history(self.record, state))
+        except DiskFullError as error:  # no epoch is lost: the next one's record has them all, or the training's last
+            logger.error("%s", error)
         metrics = state.history[-1].metrics
         metric, name = find_stage(state.stage).headline
         score = f", {name} {metrics[metric]:.1%}" if metric in metrics else ""

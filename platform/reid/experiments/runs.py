@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+import logging
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,9 @@ from pydantic import TypeAdapter, ValidationError
 from reid.config import DataError, RunConfig, complaints, load_extensions
 from reid.stages import stage_of
 from reid.storage import Place, Storage
+from reid.training import CheckpointError, load_state, load_weights
+
+logger = logging.getLogger(__name__)
 
 PHASES = "phases.json"
 RESULT = "result.json"
@@ -69,6 +73,18 @@ class Run:
             raise DataError(f"{file} is damaged ({reason}): delete the folder {self.folder} to begin anew") from error
         return {name: Place(place) for name, place in finished.items()}
 
+    def sound_checkpoints(self) -> dict[str, Place]:
+        """Of `checkpoints` those that can be read; where one cannot, its training goes on from the one before."""
+        sound = self.checkpoints()
+        for name, checkpoint in list(sound.items()):
+            try:
+                load_state(checkpoint)
+                load_weights(checkpoint)
+            except CheckpointError as error:
+                logger.warning("%s: %s is not finished any more", error.problem, name)
+                del sound[name]
+        return sound
+
     def finish_phase(self, name: str, checkpoint: str) -> None:
         (self.folder / PHASES).write(json.dumps(self.checkpoints() | {name: checkpoint}, indent=1))
 
@@ -106,6 +122,8 @@ def claim_run(
         lock.parent.mkdir(parents=True, exist_ok=True)
         try:
             with FileLock(lock, timeout=0):
+                if run.is_finished:  # meanwhile
+                    continue
                 if not (run.folder / IDENTITY).exists():
                     (run.folder / IDENTITY).write(secrets.token_hex(4))
                 yield run

@@ -5,6 +5,7 @@ Legend: B images, H × W input pixels, D length of the descriptor.
 """
 
 import hashlib
+import io
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -102,6 +103,11 @@ class Descriptor(nn.Module):
         descriptor_BD: Tensor = self.model(normalise(images_BCHW.permute(0, 2, 3, 1), self.image_size)).descriptor_BD
         return descriptor_BD
 
+    @property
+    def size(self) -> int:
+        """Bytes of the weights."""
+        return sum(tensor.nbytes for tensor in self.model.state_dict().values())
+
     def digest(self) -> str:
         """Of weights, settings and image size: equal for models that describe images alike."""
         identity = [*self._identity, *self.image_size]
@@ -145,7 +151,9 @@ def _write_programs(descriptor: Descriptor, folder: Path) -> None:
             (example_images(2, descriptor.image_size),),
             dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
         ).run_decompositions({})  # nothing is changed in place any more: MLflow has to trace it again
-    torch.export.save(program, folder / PT2)
+    content = io.BytesIO()
+    torch.export.save(program, content)
+    (folder / PT2).write_bytes(content.getbuffer())  # unlike torch, this says why it fails
     exported = torch.onnx.export(
         program, input_names=[INPUT], output_names=[OUTPUT], dynamic_shapes=({0: "batch"},), dynamo=True, verbose=False
     )

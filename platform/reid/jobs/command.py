@@ -8,7 +8,7 @@ from typing import Any
 
 from reid.cluster import PhaseFailedError, PlacementError
 from reid.config import PRESETS, RunConfig, load_config, require_no_password, without_passwords
-from reid.storage import Place
+from reid.storage import Place, disk_full
 from reid.training import load_state
 
 DEFAULT_PRESET = "demo"
@@ -50,6 +50,7 @@ def run(
     logging.basicConfig(level=logging.INFO, handlers=[to_terminal])
     for chatty in ("alembic", "mlflow", "ray"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # tracebacks of what it raises, too
     try:
         config = load_config(
             preset=arguments.preset or DEFAULT_PRESET,
@@ -57,7 +58,7 @@ def run(
             file=arguments.config,
             overrides=arguments.overrides,
         )
-        job(config)
+        _run(job, config)
     except JOB_ERRORS as error:
         sys.exit(without_passwords(f"error: {error}"))
 
@@ -80,6 +81,22 @@ class _WithoutPasswords(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         return without_passwords(super().format(record))
+
+
+def _run(job: Callable[[RunConfig], object], config: RunConfig) -> None:
+    """
+    Raises:
+        DiskFullError: the job failed for that reason and has not said so.
+    """
+    try:
+        job(config)
+    except JOB_ERRORS:
+        raise
+    except Exception as error:
+        full = disk_full(error, config.storage)
+        if full is None:
+            raise
+        raise full from error
 
 
 def parse(description: str, argv: Sequence[str] | None = None) -> argparse.Namespace:

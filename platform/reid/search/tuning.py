@@ -1,7 +1,6 @@
 """The trials of a sweep on a Ray cluster: Optuna's study says what, Ray Tune says where."""
 
 import json
-import tempfile
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -13,9 +12,10 @@ from ray.tune.search import Searcher
 from ray.util.state import list_actors
 from ray.util.state.exception import RayStateApiException
 
-from reid.cluster import records_of, worker_resources
+from reid.cluster import NoRoomError, records_of, worker_resources
 from reid.config import ScalingConfig, environment
 from reid.search.study import Trials
+from reid.storage import temporary_folder
 
 DRIVER_MEMORY = 256 * 2**20
 """What the driver of a trial of several workers asks for. Asking for a CPU, it could keep its own workers from
@@ -45,11 +45,14 @@ def run_trials(
 
     Args:
         trainable: given `number` and `settings` (JSON), it reports `records` (`as_result`), or `failure`, or `error`
-            before it raises.
+            before it raises, or `no_room`.
         scaling: with `num_workers` = 0, of a trial that trains in its own process; else of the Ray Train run that it
             starts.
         at_once: trials under way at a time.
         discard: called with the number of a trial once the study knows that it is over.
+
+    Raises:
+        NoRoomError: a trial met a full disk; it is not over.
     """
     if not trials.left:
         return
@@ -58,7 +61,7 @@ def run_trials(
     verdicts = _Verdicts(trials)
     # the new output does not hear of `verbose` = 0
     quiet = environment({"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "RAY_AIR_NEW_OUTPUT": "0"})
-    with quiet, tempfile.TemporaryDirectory(prefix="reid-tune-", ignore_cleanup_errors=True) as scratch:
+    with quiet, temporary_folder("tune") as scratch:
         tune.Tuner(
             tune.with_resources(trainable, tune.PlacementGroupFactory([resources])),
             tune_config=tune.TuneConfig(
@@ -70,11 +73,13 @@ def run_trials(
             ),
             run_config=tune.RunConfig(
                 name="trials",
-                storage_path=scratch,
+                storage_path=str(scratch),
                 failure_config=tune.FailureConfig(max_failures=scaling.max_failures),
                 verbose=0,
             ),
         ).fit()
+    if verdicts.no_room is not None:
+        raise NoRoomError(verdicts.no_room)
     if trials.under_way:
         raise KeyboardInterrupt
 
@@ -112,9 +117,14 @@ class _Verdicts(_OfTheStudy, FIFOScheduler):
         super().__init__(trials)
         self.errors: dict[str, str] = {}
         """The last error of a trial's process, by Tune's name of the trial."""
+        self.no_room: str | None = None
+        """Of the disk that a trial found full: none is begun any more."""
 
     def on_trial_result(self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]) -> str:
         if "failure" in result:
+            return str(TrialScheduler.STOP)
+        if "no_room" in result:
+            self.no_room = result["no_room"]
             return str(TrialScheduler.STOP)
         if "error" in result:
             self.errors[trial.trial_id] = result["error"]
@@ -136,7 +146,7 @@ class _Suggestions(_OfTheStudy, Searcher):
         self._numbers: dict[str, int] = {}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        trial = self._trials.next()
+        trial = self._trials.next() if self._verdicts.no_room is None else None
         if trial is None:
             return FINISHED
         self._numbers[trial_id] = trial.number
@@ -144,6 +154,8 @@ class _Suggestions(_OfTheStudy, Searcher):
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         number = self._numbers.pop(trial_id)
+        if "no_room" in (result or {}):
+            return
         self._trials.finish(number, self._verdicts.errors[trial_id] if error else (result or {}).get("failure"))
         self._discard(number)
 

@@ -1,7 +1,20 @@
 """Places, local or remote; files and folders that are there whole or not at all; the root of all that a run writes."""
 
 from reid.storage.place import Place
+from reid.storage.room import DiskFullError, disk_full, room_for
 from reid.storage.storage import Storage
-from reid.storage.writing import PARTIAL, whole_file, whole_folder, write_whole
+from reid.storage.writing import PARTIAL, remove_leftovers, temporary_folder, whole_file, whole_folder, write_whole
 
-__all__ = ["PARTIAL", "Place", "Storage", "whole_file", "whole_folder", "write_whole"]
+__all__ = [
+    "PARTIAL",
+    "DiskFullError",
+    "Place",
+    "Storage",
+    "disk_full",
+    "remove_leftovers",
+    "room_for",
+    "temporary_folder",
+    "whole_file",
+    "whole_folder",
+    "write_whole",
+]

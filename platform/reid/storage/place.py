@@ -1,7 +1,7 @@
 """Places: a local path or a pyarrow.fs URI, and what is done with what lies there."""
 
 import os
-import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 import pyarrow as pa
 import pyarrow.fs
 
-from reid.storage.writing import write_whole
+from reid.storage.writing import remove_whole, temporary_folder, whole_file, write_whole
 
 
 class Place(str):
@@ -96,6 +96,27 @@ class Place(str):
         with filesystem.open_output_stream(path) as stream:
             stream.write(content.encode() if isinstance(content, str) else content)
 
+    def try_writing(self) -> None:
+        """Write a file into the folder and remove it again; any number of processes may try at once.
+
+        Raises:
+            OSError, pyarrow.ArrowInvalid: it cannot be written.
+        """
+        probe = self / f"writable-{uuid.uuid4().hex}"
+        if self.is_local:
+            with whole_file(Path(probe)) as partial:
+                partial.touch()
+                partial.unlink()
+        else:
+            probe.write("")
+            probe.delete()
+
+    def size(self) -> int | None:
+        """Bytes of a file; None where there is none."""
+        filesystem, path = self.resolve()
+        size: int | None = filesystem.get_file_info(path).size
+        return size
+
     def upload(self, file: Path) -> None:
         """Copy a local file of any size to here."""
         filesystem, path = self.resolve()
@@ -106,6 +127,8 @@ class Place(str):
         """Delete the folder, with all that is in it, or the file, if it is there."""
         filesystem, path = self.resolve()
         match filesystem.get_file_info(path).type:
+            case pyarrow.fs.FileType.Directory if self.is_local:
+                remove_whole(Path(path))
             case pyarrow.fs.FileType.Directory:
                 filesystem.delete_dir(path)
             case pyarrow.fs.FileType.File:
@@ -121,8 +144,8 @@ class Place(str):
         elif isinstance(filesystem, pyarrow.fs.LocalFileSystem):
             yield Path(path)
         else:
-            with tempfile.TemporaryDirectory(prefix="reid-copy-") as folder:
-                copy = Path(folder) / PurePosixPath(path).name
+            with temporary_folder("copy") as folder:
+                copy = folder / PurePosixPath(path).name
                 if kind is pyarrow.fs.FileType.Directory:
                     copy.mkdir()
                 pyarrow.fs.copy_files(path, str(copy), source_filesystem=filesystem)

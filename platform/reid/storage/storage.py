@@ -1,12 +1,14 @@
 """Where everything lies that a run writes: under one root, a local folder or a pyarrow.fs URI."""
 
 import os
-import uuid
+import tempfile
 from pathlib import Path
 
 import pyarrow
 
 from reid.storage.place import Place
+from reid.storage.room import room_for
+from reid.storage.writing import remove_leftovers
 
 
 class Storage:
@@ -35,18 +37,25 @@ class Storage:
             return Path(self.root)
         return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "reid"
 
-    def require_writable(self) -> None:
-        """Try to write under the root.
+    def make_ready(self) -> None:
+        """Remove what killed jobs have left, and try to write under the root; for every job to begin with.
 
         Raises:
             ValueError: it cannot be written.
         """
-        probe = self.place(f".writable-{uuid.uuid4().hex}")  # several processes may try at once
         try:
             self.scratch.mkdir(parents=True, exist_ok=True)
-            probe.write("")
-            probe.delete()
+            self._remove_leftovers()
+            with room_for(self.root):
+                self.root.try_writing()
         except (OSError, pyarrow.ArrowInvalid) as error:
             raise ValueError(
                 f"storage: cannot write to {self.root} ({error}); set storage=… or REID_STORAGE to a place of yours"
             ) from error
+
+    def _remove_leftovers(self) -> None:
+        """On this node: under the root, or the cache of a remote one, and among temporary folders."""
+        remove_leftovers(Path(tempfile.gettempdir()))
+        for folder, folders, _ in os.walk(self.scratch):
+            folders[:] = [name for name in folders if name != "mlartifacts" and not name.startswith(".")]
+            remove_leftovers(Path(folder))

@@ -1,8 +1,8 @@
-"""SQLite files as MLflow's database: created whole or not at all, damage told from an outage."""
+"""SQLite files as MLflow's database: created whole or not at all, damage and a full disk told from an outage."""
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import sqlalchemy
@@ -10,8 +10,10 @@ from filelock import FileLock
 from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-from reid.storage import PARTIAL, whole_file
+from reid.storage import DiskFullError, remove_leftovers, room_for, whole_file
 
+ROOM = 10**6
+"""Bytes that a new database and the records of a run take, more or less."""
 CONNECT_S = 10
 """That a database may take to answer."""
 _DAMAGE = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -39,8 +41,7 @@ def create_missing(file: Path, artifacts: str | None) -> None:
         return
     file.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(file.with_name(f".{file.name}.lock")):
-        for left in file.parent.glob(f".{file.name}.*{PARTIAL}*"):  # by a process that was killed
-            left.unlink()
+        remove_leftovers(file.parent)
         if _is_there(file):
             return
         with whole_file(file) as partial:
@@ -63,18 +64,23 @@ def knock(uri: str) -> None:
 
 
 @contextmanager
-def damage_as_error(uri: str, *, opening: bool = False) -> Iterator[None]:
-    """
+def no_outage(uri: str, *, opening: bool = False) -> Iterator[None]:
+    """Says of a database file what no waiting cures.
+
     Args:
         opening: the block opens the database, so what MLflow itself finds wrong with a file is damage too.
 
     Raises:
         DamagedDatabaseError: what is done in the block fails because the database file is damaged.
+        DiskFullError: it fails because there is no room beside the file.
     """
+    file = sqlite_file(uri)
     try:
-        yield
+        with nullcontext() if file is None else room_for(file, ROOM):
+            yield
+    except DiskFullError:
+        raise
     except Exception as error:
-        file = sqlite_file(uri)
         reason = None if file is None else _damage(error, opening=opening)
         if reason is None:
             raise

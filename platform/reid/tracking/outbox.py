@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from reid.storage import write_whole
+from reid.storage import room_for, write_whole
 from reid.tracking.record import RunRecord
 
 logger = logging.getLogger(__name__)
@@ -29,13 +29,18 @@ class Outbox:
         self.folder = folder
 
     def keep(self, record: RunRecord) -> None:
-        """Keep a record, in the place of an earlier one of its run, but see `RunRecord.after`."""
+        """Keep a record, in the place of an earlier one of its run, but see `RunRecord.after`.
+
+        Raises:
+            DiskFullError: there is no room for it.
+        """
         record = dataclasses.replace(record, time=time.time())
         path = self.folder / f"{record.key}.json"
-        self._create()
-        with self._writing():
-            earlier = self._record_in(path) if path.exists() else None
-            write_whole(path, _text_of(record.after(earlier) if earlier else record))
+        with room_for(self.folder, len(_text_of(record))):
+            self._create()
+            with self._writing():
+                earlier = self._record_in(path) if path.exists() else None
+                write_whole(path, _text_of(record.after(earlier) if earlier else record))
 
     def kept(self) -> list[Path]:
         """Records not yet sent, parents before their children."""

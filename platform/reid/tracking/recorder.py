@@ -16,6 +16,7 @@ from requests import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
 from reid.config import without_passwords
+from reid.storage import DiskFullError
 from reid.tracking.database import DamagedDatabaseError, sqlite_file
 from reid.tracking.outbox import Outbox
 from reid.tracking.record import RunRecord
@@ -24,6 +25,8 @@ from reid.tracking.store import ParentMissingError, RunStore
 
 logger = logging.getLogger(__name__)
 
+NO_OUTAGE = (DamagedDatabaseError, DiskFullError)
+"""What no waiting cures: said at once, and again as the job ends."""
 UNREACHABLE = (MlflowException, RequestException, SQLAlchemyError, OSError)
 REFUSED = range(400, 500)
 """HTTP's numbers for what the server will not take from anybody; the next record may be better."""
@@ -63,6 +66,7 @@ class Recorder:
         self._outbox = Outbox(outbox / f"{name}-{hashlib.sha256(addressee.encode()).hexdigest()[:12]}")
         self._store: RunStore | None = None
         self._away_at = 0.0
+        self._said = ""
         self._thread: threading.Thread | None = None
         self._put, self._ending = False, threading.Event()
         self._state = threading.Lock()
@@ -80,6 +84,7 @@ class Recorder:
         """
         Raises:
             DamagedDatabaseError: the database file is damaged.
+            DiskFullError: there is no room for it.
         """
         if sqlite_file(self._uri) is not None:  # to create it takes seconds, which a training should not share
             self._open_database()
@@ -90,7 +95,7 @@ class Recorder:
     ) -> None:
         """
         Raises:
-            DamagedDatabaseError: the database file is damaged, and no other error ends the block.
+            DamagedDatabaseError, DiskFullError: as of `send`, where no other error ends the block.
         """
         ended = time.monotonic()
         self._ending.set()
@@ -99,10 +104,10 @@ class Recorder:
         try:
             if self._away_at < ended:
                 self.send(wait_s=PATIENCE_S)
-        except DamagedDatabaseError as damage:
+        except NO_OUTAGE as trouble:
             if error is None:
                 raise
-            logger.error("%s", damage)
+            self._say(trouble)
         finally:
             self._ending.clear()
             if kept := self.kept():
@@ -112,7 +117,11 @@ class Recorder:
                 )
 
     def put(self, record: RunRecord) -> None:
-        """Keep a record, to be sent from a thread of its own."""
+        """Keep a record, to be sent from a thread of its own.
+
+        Raises:
+            DiskFullError: there is no room for it.
+        """
         self._outbox.keep(record)
         with self._state:
             self._put = True
@@ -128,6 +137,7 @@ class Recorder:
 
         Raises:
             DamagedDatabaseError: the database file is damaged.
+            DiskFullError: there is no room for what MLflow is to hold.
         """
         with self._outbox.sending(wait_s) as mine:
             if not mine:
@@ -156,7 +166,7 @@ class Recorder:
 
         Raises:
             ValueError: the alias is not allowed, or the folder holds no export that passes the check.
-            DamagedDatabaseError: the database file is damaged.
+            DamagedDatabaseError, DiskFullError: as of `send`.
         """
         require_alias(alias)
         began = time.monotonic()
@@ -206,9 +216,9 @@ class Recorder:
                 self._put = False
             try:
                 outcome = self.send()
-            except DamagedDatabaseError as damage:
+            except NO_OUTAGE as trouble:
                 outcome = "unsent"
-                logger.error("%s", damage)
+                self._say(trouble)
             self._ending.wait(PAUSE_S[outcome])
 
     def _open_database(self) -> None:
@@ -221,6 +231,12 @@ class Recorder:
         if self._store is None:
             self._store = RunStore(self._uri, self.experiment, self._artifacts)
         return self._store
+
+    def _say(self, trouble: Exception) -> None:
+        """Say what no waiting cures, once."""
+        if str(trouble) != self._said:
+            self._said = str(trouble)
+            logger.error("%s", trouble)
 
     def _warn(self, error: Exception, what: str, where: Path) -> None:
         reason = without_passwords((str(error).splitlines() or [repr(error)])[0], self._uri)

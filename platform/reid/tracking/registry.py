@@ -5,8 +5,7 @@
 
 import importlib.metadata
 import re
-import tempfile
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import mlflow
@@ -18,6 +17,7 @@ from mlflow.types import Schema, TensorSpec
 
 from reid.config import environment
 from reid.export import PT2, Card, example_images, load_pt2, require_agreement
+from reid.storage import room_for, temporary_folder
 from reid.tracking.store import KEY_TAG, connect
 
 MODEL_NAME = "reid-descriptor"
@@ -54,11 +54,13 @@ def publish(
         ExportError: the folder holds no export, or what MLflow gives back describes images otherwise; the alias stays
             where it was.
         DamagedDatabaseError: the database file is damaged.
+        DiskFullError: there is no room for the model, here or beside the database file.
         Anything in `reid.tracking.recorder.UNREACHABLE`: MLflow did not take it.
     """
     require_alias(alias)
     card = Card.read(folder)
-    with _default_store(uri):
+    size = 2 * (folder / PT2).stat().st_size  # as a program and as its example
+    with _default_store(uri), nullcontext() if artifacts is None else room_for(artifacts, size):
         client = connect(uri, artifacts)
         found = client.search_model_versions(f"name = '{name}' AND tags.`{DIGEST_TAG}` = '{card.digest}'")
         version = (
@@ -94,7 +96,7 @@ def _register(
     tags = {DIGEST_TAG: card.digest, **{f"reid.{field}": text for field, text in card.described().items()}}
     model = _logged_model(client, name, tags, experiment, artifacts, run_key)
     if str(model.status) != "READY":
-        with tempfile.TemporaryDirectory(prefix="reid-descriptor-") as scratch:
+        with temporary_folder("descriptor") as scratch:
             _save(folder, card, model.model_id, f"{scratch}/model")
             client.log_model_artifacts(model.model_id, f"{scratch}/model")
         client.finalize_logged_model(model.model_id, "READY")

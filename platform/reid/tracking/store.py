@@ -12,8 +12,8 @@ from mlflow.entities import DatasetInput as MlflowDatasetInput
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID
 
 from reid.config import set_until_exit
-from reid.storage import Place
-from reid.tracking.database import create_missing, damage_as_error, knock, sqlite_file
+from reid.storage import Place, room_for
+from reid.tracking.database import create_missing, knock, no_outage, sqlite_file
 from reid.tracking.record import DatasetInput, RunRecord
 
 logger = logging.getLogger(__name__)
@@ -34,12 +34,13 @@ def connect(uri: str, artifacts: str | None) -> mlflow.MlflowClient:
 
     Raises:
         DamagedDatabaseError: the database file is damaged.
+        DiskFullError: there is no room beside the database file.
         Anything in `reid.tracking.recorder.UNREACHABLE`: a database cannot be opened.
     """
     set_until_exit({"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"})
     if uri.startswith("http"):
         return mlflow.MlflowClient(tracking_uri=uri)
-    with damage_as_error(uri, opening=True):
+    with no_outage(uri, opening=True):
         file = sqlite_file(uri)
         if file is not None:
             create_missing(file, artifacts)
@@ -59,10 +60,11 @@ class RunStore:
 
     Raises:
         DamagedDatabaseError: the database file is damaged.
+        DiskFullError: there is no room beside the database file.
     """
 
     def __init__(self, uri: str, experiment: str, artifacts: str | None) -> None:
-        self._uri = uri
+        self._uri, self._artifacts = uri, artifacts
         self._client = connect(uri, artifacts)
         self._experiment = self._find_or_create_experiment(experiment, artifacts)
         self._run_ids: dict[str, str] = {}
@@ -77,8 +79,10 @@ class RunStore:
         Raises:
             ParentMissingError: MLflow does not hold the parent's run.
             DamagedDatabaseError: the database file is damaged.
+            DiskFullError: there is no room for what MLflow is to hold.
+        DiskFullError: there is no room beside the database file.
         """
-        with damage_as_error(self._uri):
+        with no_outage(self._uri):
             return self._sync(record)
 
     def _sync(self, record: RunRecord) -> str:
@@ -95,7 +99,7 @@ class RunStore:
         if record.inputs and not (run.inputs and run.inputs.dataset_inputs):
             self._client.log_inputs(run_id, datasets=[_dataset_input(dataset) for dataset in record.inputs])
         for place, folder in record.artifacts.items():
-            with _on_this_node(place, record) as local:
+            with self._on_this_node(place, record) as local:
                 if local is not None:
                     log = self._client.log_artifacts if local.is_dir() else self._client.log_artifact
                     log(run_id, str(local), folder or None)
@@ -168,10 +172,29 @@ class RunStore:
         )
 
     def _upload_model(self, model: LoggedModel, checkpoint: str, record: RunRecord) -> None:
-        with _on_this_node(checkpoint, record) as local:
+        with self._on_this_node(checkpoint, record) as local:
             if local is not None:
                 self._client.log_model_artifacts(model.model_id, str(local))
                 self._client.finalize_logged_model(model.model_id, "READY")
+
+    @contextmanager
+    def _on_this_node(self, place: str, record: RunRecord) -> Iterator[Path | None]:
+        """A file or folder for MLflow to take, copied here if it is remote.
+
+        None, with a warning, for what was deleted while the record waited: it must not hold up the rest.
+
+        Raises:
+            DiskFullError: there is no room beside the database for a copy of it.
+        """
+        with Place(place).on_this_node() as local:
+            if local is None:
+                logger.warning("MLflow's run %s goes without %s, which is there no more", record.key, place)
+            if local is None or self._artifacts is None:
+                yield local
+            else:
+                files = local.rglob("*") if local.is_dir() else (local,)
+                with room_for(self._artifacts, sum(file.stat().st_size for file in files)):
+                    yield local
 
 
 def _changes_status(run: RunInfo, record: RunRecord) -> bool:
@@ -179,18 +202,6 @@ def _changes_status(run: RunInfo, record: RunRecord) -> bool:
     if run.status in (record.status, "RUNNING") or record.status == "FINISHED":
         return bool(run.status != record.status)
     return record.time * 1000 > run.end_time and (run.status, record.status) != ("FINISHED", "RUNNING")
-
-
-@contextmanager
-def _on_this_node(place: str, record: RunRecord) -> Iterator[Path | None]:
-    """A file or folder, copied here if it is remote.
-
-    None, with a warning, for what was deleted while the record waited: it must not hold up the rest.
-    """
-    with Place(place).on_this_node() as local:
-        if local is None:
-            logger.warning("MLflow's run %s goes without %s, which is there no more", record.key, place)
-        yield local
 
 
 def _dataset_input(dataset: DatasetInput) -> MlflowDatasetInput:

@@ -3,13 +3,12 @@
 from reid.training.checkpoint import (
     PICTURES,
     STATE,
-    CheckpointError,
-    EpochRecord,
-    PhaseState,
+    Save,
     load_state,
     load_weights,
     pictures_in,
     require_same,
+    require_sound,
     save_checkpoint,
     save_pictures,
 )
@@ -17,7 +16,6 @@ from reid.training.device import autocast, choose_device, resolve_precision
 from reid.training.distributed import ProcessGroupRanks, gather_rows, rank_and_world
 from reid.training.loop import (
     PhaseJob,
-    Save,
     Scoring,
     derive_seed,
     epoch_images,
@@ -26,7 +24,9 @@ from reid.training.loop import (
     run_phase,
 )
 from reid.training.optimizer import Rates, make_optimizer, train_mode
+from reid.training.phase_folder import checkpoints_in, last_sound_checkpoint, write_checkpoint
 from reid.training.stage import Build, Evaluate, Know, Known, Labels, Stage, StageLoss, Terms, without_training_modules
+from reid.training.state import CheckpointError, DamagedCheckpointError, EpochRecord, PhaseState
 from reid.training.step import NonFiniteLossError, train_step
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "STATE",
     "Build",
     "CheckpointError",
+    "DamagedCheckpointError",
     "EpochRecord",
     "Evaluate",
     "Know",
@@ -50,10 +51,12 @@ __all__ = [
     "StageLoss",
     "Terms",
     "autocast",
+    "checkpoints_in",
     "choose_device",
     "derive_seed",
     "epoch_images",
     "gather_rows",
+    "last_sound_checkpoint",
     "load_state",
     "load_weights",
     "make_optimizer",
@@ -61,6 +64,7 @@ __all__ = [
     "rank_and_world",
     "rates_of",
     "require_same",
+    "require_sound",
     "require_trainable",
     "resolve_precision",
     "run_phase",
@@ -69,4 +73,5 @@ __all__ = [
     "train_mode",
     "train_step",
     "without_training_modules",
+    "write_checkpoint",
 ]

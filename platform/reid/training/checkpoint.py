@@ -2,16 +2,16 @@
 
 `model.safetensors` holds the weights, `optimizer.safetensors` Adam's moments by parameter name and, where the phase
 leaves an average, the weights that are trained, `pictures/` what the epoch's evaluation drew, if anything, and
-`phase.json` all the rest (`PhaseState`). Every random draw of an epoch is a pure function of (seed, phase, epoch, rank)
-and the learning rate one of the step, so the number of finished epochs stands for the state of all generators and of
-the schedule.
+`phase.json` all the rest (`PhaseState`) with a digest of each file of tensors. Every random draw of an epoch is a pure
+function of (seed, phase, epoch, rank) and the learning rate one of the step, so the number of finished epochs stands
+for the state of all generators and of the schedule.
 """
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import safetensors.torch
 import torch
@@ -19,106 +19,38 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 from torch import Tensor, nn
 
-from reid.config import Attribute, ConfigError, Count, RunConfig, Section, complaints, validate_config
+from reid.config import ConfigError, complaints
 from reid.storage import Place
 from reid.training.average import WeightAverage
-from reid.training.stage import Labels
+from reid.training.state import CheckpointError, DamagedCheckpointError, PhaseState
 
-FORMAT = 2
 STATE = "phase.json"
+MODEL, OPTIMIZER = "model.safetensors", "optimizer.safetensors"
 TRAINED = "trained"
 """Of the tensors of an average's checkpoint, those of the model that is trained."""
 PICTURES = "pictures"
 """Folder of a checkpoint's PNG files."""
 
 
-class CheckpointError(ValueError):
-    """A checkpoint is missing, damaged, or of another architecture."""
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class EpochRecord:
-    """What one finished epoch measured; `time` is seconds since 1970."""
+class Save:
+    """Writes a checkpoint into an empty folder; the fields are those of `save_checkpoint`."""
 
-    epoch: int
-    time: float
-    metrics: dict[str, float]
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    state: PhaseState
+    pictures: Mapping[str, bytes]
+    trained: nn.Module | None
 
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class PhaseState:
-    """All of a phase's state but the tensors."""
-
-    phase: str
-    config: RunConfig
-    num_identities: int
-    attributes: dict[str, Attribute]
-    texture_layout: str | None = None
-    """See `Labels`."""
-    history: tuple[EpochRecord, ...]
-    run: str | None = None
-    """Key of the run that records it; None where none does."""
+    def __call__(self, folder: Path) -> None:
+        save_checkpoint(folder, self.model, self.optimizer, self.state, self.pictures, self.trained)
 
     @property
-    def labels(self) -> Labels:
-        return Labels(
-            num_identities=self.num_identities, attributes=self.attributes, texture_layout=self.texture_layout
-        )
-
-    @property
-    def stage(self) -> str:
-        """Name of the stage that was trained."""
-        return self.config.phases[self.phase].stage
-
-    @property
-    def epoch(self) -> int:
-        """Finished epochs."""
-        return len(self.history)
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "format": FORMAT,
-            "phase": self.phase,
-            "config": self.config.model_dump(mode="json"),
-            "num_identities": self.num_identities,
-            "attributes": {name: attribute.model_dump(mode="json") for name, attribute in self.attributes.items()},
-            "texture_layout": self.texture_layout,
-            "history": [dataclasses.asdict(record) for record in self.history],
-            "run": self.run,
-        }
-
-    @classmethod
-    def from_json(cls, tree: Mapping[str, Any]) -> "PhaseState":
-        if tree["format"] != FORMAT:
-            raise CheckpointError(
-                f"checkpoint format {str(tree['format'])[:40]} is not {FORMAT}: use the release that wrote it"
-            )
-        fields = _PhaseFile.model_validate(tree)
-        config = validate_config(fields.config)
-        if fields.phase not in config.phases:
-            raise ConfigError(f"there is no phase {fields.phase[:64]}")
-        return cls(
-            phase=fields.phase,
-            config=config,
-            num_identities=fields.num_identities,
-            attributes=fields.attributes,
-            texture_layout=fields.texture_layout,
-            history=fields.history,
-            run=fields.run,
-        )
-
-
-class _PhaseFile(Section):
-    """What `phase.json` says."""
-
-    format: int
-    phase: str
-    config: dict[str, Any]
-    num_identities: Count
-    attributes: dict[str, Attribute]
-    texture_layout: str | None = None
-    history: tuple[EpochRecord, ...]
-    run: str | None = None
+    def size(self) -> int:
+        """Bytes of the checkpoint, more or less."""
+        weights = self.model.state_dict() | _optimizer_tensors(self.model, self.optimizer, self.trained)
+        texts = [json.dumps(self.state.to_json()), *self.pictures.values()]
+        return sum(int(tensor.nbytes) for tensor in weights.values()) + sum(map(len, texts))
 
 
 def save_checkpoint(
@@ -136,14 +68,11 @@ def save_checkpoint(
         pictures: PNG files by name.
         trained: what the optimiser trains, where `model` is its average; none = `model` itself.
     """
-    safetensors.torch.save_file(
-        {k: v.contiguous() for k, v in model.state_dict().items()}, folder / "model.safetensors"
-    )
-    tensors = _optimizer_tensors(trained or model, optimizer)
-    if trained is not None:
-        tensors |= {f"{TRAINED}/{name}": tensor.contiguous() for name, tensor in trained.state_dict().items()}
-    safetensors.torch.save_file(tensors, folder / "optimizer.safetensors")
-    (folder / STATE).write_text(json.dumps(state.to_json(), indent=1))
+    digests = {
+        MODEL: _write_tensors(folder / MODEL, model.state_dict()),
+        OPTIMIZER: _write_tensors(folder / OPTIMIZER, _optimizer_tensors(model, optimizer, trained)),
+    }
+    (folder / STATE).write_text(json.dumps(state.to_json() | {"digests": digests}, indent=1))
     save_pictures(folder, pictures)
 
 
@@ -168,7 +97,18 @@ def load_weights(location: str) -> dict[str, Tensor]:
     Args:
         location: a checkpoint's folder: a local path or a pyarrow.fs URI.
     """
-    return _tensors(location, "model.safetensors")
+    return _tensors(location, MODEL)
+
+
+def require_sound(location: str) -> None:
+    """Read all of a checkpoint.
+
+    Raises:
+        CheckpointError: it is missing or damaged, or this version cannot read it.
+    """
+    load_state(location)
+    for name in (MODEL, OPTIMIZER):
+        _tensors(location, name)
 
 
 def load_state(location: str) -> PhaseState:
@@ -189,7 +129,7 @@ def load_state(location: str) -> PhaseState:
         ) from error
     except (KeyError, TypeError, ValueError) as error:
         reason = complaints(error) if isinstance(error, ValidationError) else repr(error)
-        raise CheckpointError(f"{location}/{STATE} is damaged ({reason}): use another checkpoint") from error
+        raise DamagedCheckpointError(f"{location}/{STATE} is damaged ({reason})", location) from error
 
 
 def restore(
@@ -202,12 +142,12 @@ def restore(
     """
     state, weights = load_state(location), load_weights(location)
     require_same(location, weights, model.state_dict())
-    tensors = _tensors(location, "optimizer.safetensors")
+    tensors = _tensors(location, OPTIMIZER)
     trained = {key: tensors.pop(key) for key in list(tensors) if key.startswith(f"{TRAINED}/")}
     parameters = dict(model.named_parameters())
     _require_moments(location, tensors, parameters)
     if average is not None:
-        require_same(f"{location}/optimizer.safetensors", _without_prefix(trained), model.state_dict())
+        require_same(f"{location}/{OPTIMIZER}", _without_prefix(trained), model.state_dict())
         average.model.load_state_dict(weights)
         average.resume()
         weights = _without_prefix(trained)
@@ -230,17 +170,28 @@ def _require_moments(location: str, tensors: Mapping[str, Tensor], parameters: M
         name = key.partition("/")[2]
         if name not in parameters or (value.ndim and value.shape != parameters[name].shape):
             raise CheckpointError(
-                f"{location}/optimizer.safetensors is of another architecture: {key} {tuple(value.shape)} is no moment "
+                f"{location}/{OPTIMIZER} is of another architecture: {key} {tuple(value.shape)} is no moment "
                 "of a weight of this model; use the configuration that wrote it"
             )
 
 
-def _optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    return {
-        f"{key}/{name}": value.contiguous()
-        for name, parameter in model.named_parameters()
+def _optimizer_tensors(
+    model: nn.Module, optimizer: torch.optim.Optimizer, trained: nn.Module | None
+) -> dict[str, Tensor]:
+    moments = {
+        f"{key}/{name}": value
+        for name, parameter in (trained or model).named_parameters()
         for key, value in optimizer.state.get(parameter, {}).items()
     }
+    weights = {} if trained is None else trained.state_dict()
+    return moments | {f"{TRAINED}/{name}": tensor for name, tensor in weights.items()}
+
+
+def _write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> str:
+    """Write a file of tensors; returns its digest."""
+    content = safetensors.torch.save({name: tensor.contiguous() for name, tensor in tensors.items()})
+    file.write_bytes(content)  # unlike `save_file`, this says why it fails
+    return hashlib.sha256(content).hexdigest()
 
 
 def require_same(location: str, given: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
@@ -264,16 +215,30 @@ def require_same(location: str, given: Mapping[str, Tensor], expected: Mapping[s
 
 
 def _tensors(location: str, name: str) -> dict[str, Tensor]:
+    content, digest = _read(location, name), _digests(location).get(name)
+    if digest is not None and hashlib.sha256(content).hexdigest() != digest:
+        raise DamagedCheckpointError(f"{location}/{name} is damaged (its checksum is another)", location)
     try:
-        return safetensors.torch.load(_read(location, name))
+        return safetensors.torch.load(content)
     except (safetensors.SafetensorError, KeyError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{location}/{name} is damaged ({error}): use another checkpoint") from error
+        raise DamagedCheckpointError(f"{location}/{name} is damaged ({error})", location) from error
+
+
+def _digests(location: str) -> Mapping[str, object]:
+    """Digests of the files of tensors, as far as the checkpoint states them."""
+    try:
+        digests = dict(from_json(_read(location, STATE))).get("digests", {})
+    except (TypeError, ValueError) as error:
+        raise DamagedCheckpointError(f"{location}/{STATE} is damaged ({error!r})", location) from error
+    return digests if isinstance(digests, dict) else {}
 
 
 def _read(location: str, name: str) -> bytes:
     try:
         return (Place(location) / name).read()
     except FileNotFoundError:
-        raise CheckpointError(f"{location} is no checkpoint: it has no {name}") from None
+        if name == STATE:
+            raise CheckpointError(f"{location} is no checkpoint: it has no {name}") from None
+        raise DamagedCheckpointError(f"{location}/{name} is missing", location) from None
     except OSError as error:
-        raise CheckpointError(f"{location}/{name} cannot be read ({error}): use another checkpoint") from error
+        raise DamagedCheckpointError(f"{location}/{name} cannot be read ({error})", location) from error

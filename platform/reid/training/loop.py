@@ -9,8 +9,6 @@ import logging
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
-from functools import partial
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -25,19 +23,18 @@ from reid.data import Dataset, HoldOut, balanced_batches, hold_out, open_store, 
 from reid.evaluation import Evaluation, require_rerankable
 from reid.models import carry_over
 from reid.training.average import WeightAverage
-from reid.training.checkpoint import EpochRecord, PhaseState, load_state, load_weights, restore, save_checkpoint
+from reid.training.checkpoint import Save, load_state, load_weights, restore
 from reid.training.device import resolve_precision
 from reid.training.distributed import ProcessGroupRanks, average_buffers, rank_and_world
 from reid.training.known import attach_known
 from reid.training.optimizer import Rates, make_optimizer, set_learning_rate, train_mode
 from reid.training.schedule import learning_rate
 from reid.training.stage import Evaluate, Labels, Stage
+from reid.training.state import EpochRecord, PhaseState
 from reid.training.step import train_step
 
 logger = logging.getLogger(__name__)
 
-Save = Callable[[Path], None]
-"""Writes a checkpoint into an empty folder."""
 Report = Callable[[PhaseState, Save], None]
 """Called on every rank after each epoch; one rank's `Save` is enough."""
 Scoring = Literal["illustrated", "plain", "off"]
@@ -171,8 +168,7 @@ def run_phase(
             history=history,
             run=job.run,
         )
-        save = partial(
-            save_checkpoint,
+        save = Save(
             model=left,
             optimizer=optimizer,
             state=state,

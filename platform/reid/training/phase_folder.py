@@ -1,0 +1,73 @@
+"""A phase's own folder: the checkpoints of its last epochs, each of which is there whole or not at all."""
+
+import logging
+from pathlib import Path
+
+from reid.storage import Place, room_for, temporary_folder, whole_folder
+from reid.training.checkpoint import STATE, Save, require_sound
+from reid.training.state import CheckpointError, DamagedCheckpointError
+
+logger = logging.getLogger(__name__)
+
+KEPT = 2
+"""So that there is one to fall back to where the last is damaged."""
+
+
+def checkpoints_in(folder: Place) -> list[Place]:
+    """Whole ones, the oldest first."""
+    names = sorted(name for name in folder.names() if name.startswith("epoch_"))
+    return [folder / name for name in names if (folder / name / STATE).exists()]
+
+
+def write_checkpoint(folder: Place, epoch: int, save: Save) -> None:
+    """Write the checkpoint of an epoch, in the place of a former one of it, and delete all but the last `KEPT`.
+
+    Raises:
+        DiskFullError: there is no room for it.
+    """
+    place = folder / f"epoch_{epoch:04d}"
+    if place.is_local:
+        with room_for(place, save.size), whole_folder(Path(place), replace=True, lock=False) as partial:
+            save(partial)
+    else:
+        with temporary_folder("checkpoint") as copy:
+            with room_for(copy, save.size):
+                save(copy)
+            _upload(copy, place)
+    for old in checkpoints_in(folder)[:-KEPT]:
+        old.delete()
+
+
+def last_sound_checkpoint(folder: Place) -> Place | None:
+    """The last checkpoint that is not damaged, with a warning where it is not the last; none where there are none.
+
+    Raises:
+        CheckpointError: all there are are damaged, or this version cannot read them.
+    """
+    checkpoints = checkpoints_in(folder)
+    problem = ""
+    for checkpoint in reversed(checkpoints):
+        try:
+            require_sound(checkpoint)
+        except DamagedCheckpointError as error:
+            problem = error.problem
+            continue
+        if problem:
+            logger.warning("%s: going on from %s, the one before", problem, checkpoint)
+        return checkpoint
+    if checkpoints:
+        raise CheckpointError(
+            f"{problem}, and there is none before it to go on from: delete the folder {folder} and give the same "
+            "command again, which trains the phase anew"
+        )
+    return None
+
+
+def _upload(copy: Path, place: Place) -> None:
+    """Copy a checkpoint; its state comes last, so one that has it is whole."""
+    files = [file for file in copy.rglob("*") if file.is_file()]
+    for file in sorted(files, key=lambda file: file.name == STATE):
+        target = place
+        for name in file.relative_to(copy).parts:
+            target = target / name
+        target.upload(file)
