@@ -112,16 +112,6 @@ def _run_workers(
     """
     scaling = config.scaling
     gpu = uses_gpu(scaling)
-    filesystem, folder = place.resolve()
-    run_config = ray_train.RunConfig(
-        name=PurePosixPath(folder).name,
-        storage_path=str(PurePosixPath(folder).parent),
-        storage_filesystem=None if place.is_local else filesystem,
-        failure_config=ray_train.FailureConfig(max_failures=scaling.max_failures, controller_failure_limit=1),
-        callbacks=list(callbacks),
-        logging_config=ray_train.LoggingConfig(log_level="WARNING"),
-        worker_runtime_env={"env_vars": {"OMP_NUM_THREADS": str(max(1, int(scaling.cpus_per_worker)))}},
-    )
     with _limits_of(scaling):
         trainer = ray_train.TorchTrainer(
             function,
@@ -130,7 +120,7 @@ def _run_workers(
             scaling_config=ray_train.ScalingConfig(
                 num_workers=scaling.num_workers, use_gpu=gpu, resources_per_worker=worker_resources(scaling)
             ),
-            run_config=run_config,
+            run_config=_run_config(scaling, place, callbacks),
         )
         try:
             with room_for(place):
@@ -142,6 +132,21 @@ def _run_workers(
     if isinstance(result.return_value, Stopped):
         raise _failure(what, result.return_value)
     return result
+
+
+def _run_config(
+    scaling: ScalingConfig, place: Place, callbacks: Sequence[ray.train.UserCallback]
+) -> ray_train.RunConfig:
+    filesystem, folder = place.resolve()
+    return ray_train.RunConfig(
+        name=PurePosixPath(folder).name,
+        storage_path=str(PurePosixPath(folder).parent),
+        storage_filesystem=None if place.is_local else filesystem,
+        failure_config=ray_train.FailureConfig(max_failures=scaling.max_failures, controller_failure_limit=1),
+        callbacks=list(callbacks),
+        logging_config=ray_train.LoggingConfig(log_level="WARNING"),
+        worker_runtime_env={"env_vars": {"OMP_NUM_THREADS": str(max(1, int(scaling.cpus_per_worker)))}},
+    )
 
 
 @contextmanager

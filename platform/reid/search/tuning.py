@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, cast
 
 from ray import tune
@@ -71,17 +72,21 @@ def run_trials(
                 max_concurrent_trials=at_once,
                 reuse_actors=alone,
             ),
-            run_config=tune.RunConfig(
-                name="trials",
-                storage_path=str(scratch),
-                failure_config=tune.FailureConfig(max_failures=scaling.max_failures),
-                verbose=0,
-            ),
+            run_config=_run_config(scaling, scratch),
         ).fit()
     if verdicts.no_room is not None:
         raise NoRoomError(verdicts.no_room)
     if trials.under_way:
         raise KeyboardInterrupt
+
+
+def _run_config(scaling: ScalingConfig, scratch: Path) -> tune.RunConfig:
+    return tune.RunConfig(
+        name="trials",
+        storage_path=str(scratch),
+        failure_config=tune.FailureConfig(max_failures=scaling.max_failures),
+        verbose=0,
+    )
 
 
 def require_dashboard() -> None:
