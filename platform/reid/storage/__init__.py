@@ -1,4 +1,4 @@
-"""Places, local or remote; files and folders that are there whole or not at all; the root of all that a run writes."""
+"""Places, local or remote; files and folders that are there whole or not at all; full disks; what a run writes."""
 
 from reid.storage.place import Place
 from reid.storage.room import DiskFullError, disk_full, room_for
