@@ -151,7 +151,7 @@ def test_from_rendering_to_mirrored_batches(pairs: Path, tmp_path: Path, height:
     assert (dataset.has_textures, dataset.texture_side, dataset.texture_layout) == (True, height, "embedded")
     config = DataConfig(height=height, width=height // 2, augmentation=AugmentationConfig(flip=0.5))
     for name, split in dataset.splits.items():
-        batches = ReIDBatches(dataset, name, config, device="cpu")
+        batches = ReIDBatches(dataset, name, config, device="cpu", textures=True)
         rows = np.arange(len(split))
         batch = batches.training(rows, slice(0, len(rows)), seed=3, epoch=0, step=0)
         assert batch.textures_BCHW is not None

@@ -36,7 +36,7 @@ def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         main(["--help"])
     printed = capsys.readouterr().out
-    assert all(option in printed for option in ("--preset", "--config", "--set", "demo, paper, smoke"))
+    assert all(option in printed for option in ("--preset", "--config", "--set", "demo, models_demo"))
 
 
 def test_the_same_settings_come_from_a_preset_and_from_a_whole_tree() -> None:

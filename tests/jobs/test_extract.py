@@ -164,7 +164,8 @@ def test_a_model_that_was_trained_on_is_not_taken_for_the_tables(
     checkpoint, other = save_untrained("baseline", seed=1), save_untrained("baseline", seed=2)
     table = tmp_path / "d.parquet"
     extract("--checkpoint", checkpoint, "--images", images, "--output", table)
-    (checkpoint / "model.safetensors").write_bytes((other / "model.safetensors").read_bytes())
+    for file in other.iterdir():
+        (checkpoint / file.name).write_bytes(file.read_bytes())
     message = refused("--descriptors", table, "--query", images / "a.jpg")
     assert f"{checkpoint} holds another model than the one that {table} was written with: write it anew" in message
 

@@ -22,6 +22,7 @@ class Labelled:
     """All that trying a space needs of a dataset."""
 
     attributes: dict[str, Attribute]
+    texture_layout: str | None = None
     splits: dict[str, Labels] = field(default_factory=lambda: {"train": Labels()})
 
 

@@ -12,6 +12,10 @@ import optuna
 
 from reid.config import RunConfig
 from reid.search.layouts import branch_layout, layout_start
+from reid.stages import stage_of
+
+SMOOTHING = ("loss.label_smoothing", "models.san.label_smoothing")
+"""Smoothing of the identity labels, by the models that have one."""
 
 Settings = dict[str, Any]
 Space = Callable[[optuna.trial.BaseTrial, RunConfig], Mapping[str, Any]]
@@ -43,8 +47,10 @@ def optimizer(trial: optuna.trial.BaseTrial, config: RunConfig) -> Settings:
         ),
         f"{path}.halve_every": trial.suggest_int(f"{path}.halve_every", 1, max(phase.epochs, phase.halve_every)),
         f"{path}.warmup": trial.suggest_int(f"{path}.warmup", 0, max(phase.epochs // 4, phase.warmup)),
-        "loss.label_smoothing": trial.suggest_float("loss.label_smoothing", 0.0, 0.3),
     }
+    for smoothing in SMOOTHING:
+        if smoothing.startswith(stage_of(config, name).searched):
+            settings[smoothing] = trial.suggest_float(smoothing, 0.0, 0.3)
     if phase.images_per_identity:
         most_workers = max(2, config.search.workers)
         fitting = [k for k in (2, 4, 8, 16) if phase.batch_size % k == 0 and phase.batch_size // k >= most_workers]
