@@ -131,13 +131,18 @@ def _run_workers(
             ),
             run_config=run_config,
         )
-        try:
-            with room_for(place):
-                result = cast(ray_train.Result, trainer.fit())
-        except DiskFullError as error:
-            raise NoRoomError(f"{what} stopped: {error}") from error
-        except ray.train.TrainingFailedError as error:
-            raise PhaseFailedError(f"{what} failed: {error}") from error
+        return _result_of(trainer, place, what)
+
+
+def _result_of(trainer: ray_train.TorchTrainer, place: Place, what: str) -> ray_train.Result:
+    """Runs a trainer; see `_run_workers`."""
+    try:
+        with room_for(place):
+            result = cast(ray_train.Result, trainer.fit())
+    except DiskFullError as error:
+        raise NoRoomError(f"{what} stopped: {error}") from error
+    except ray.train.TrainingFailedError as error:
+        raise PhaseFailedError(f"{what} failed: {error}") from error
     if isinstance(result.return_value, Stopped):
         raise _failure(what, result.return_value)
     return result

@@ -74,9 +74,9 @@ def prepare(
     with FileLock(f"{destination}.lock"):
         if not (destination / MANIFEST).exists():
             splits = _read(manifest, source, image_size)
+            chunks = _chunks(splits, source, destination, image_size, encoding)
             with room_for(destination, _bytes_needed(splits, source, image_size, encoding)):
                 _start(destination, plan)
-                chunks = _chunks(splits, source, destination, image_size, encoding)
                 _write_chunks(chunks, source, destination, map_tasks, progress)
                 stored = _merge_chunks(chunks, splits, destination, map_tasks)
                 _finish(destination, _store_manifest(manifest, source, plan, encoding, image_size, splits, stored))

@@ -40,8 +40,7 @@ def run_trials(
     A process runs one trial after another, so that Python and torch start once. Where a trial's process dies it is
     started anew, up to `scaling.max_failures` times, and may go on from its own checkpoints.
 
-    Nothing of Tune's own state is kept: what must survive is in the study. Tune ends as if all were well when it is
-    interrupted (Ctrl-C); we do not.
+    Nothing of Tune's own state is kept: what must survive is in the study. Raises what `_require_ended` does.
 
     Args:
         trainable: given `number` and `settings` (JSON), it reports `records` (`as_result`), or `failure`, or `error`
@@ -50,14 +49,11 @@ def run_trials(
             starts.
         at_once: trials under way at a time.
         discard: called with the number of a trial once the study knows that it is over.
-
-    Raises:
-        NoRoomError: a trial met a full disk; it is not over.
     """
     if not trials.left:
         return
     alone = scaling.num_workers == 0
-    resources: dict[str, float] = worker_resources(scaling) if alone else {"memory": DRIVER_MEMORY}
+    resources = worker_resources(scaling) if alone else {"memory": float(DRIVER_MEMORY)}
     verdicts = _Verdicts(trials)
     # the new output does not hear of `verbose` = 0
     quiet = environment({"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "RAY_AIR_NEW_OUTPUT": "0"})
@@ -78,6 +74,16 @@ def run_trials(
                 verbose=0,
             ),
         ).fit()
+    _require_ended(trials, verdicts)
+
+
+def _require_ended(trials: Trials, verdicts: "_Verdicts") -> None:
+    """Tune ends as if all were well when it is interrupted (Ctrl-C); we do not.
+
+    Raises:
+        NoRoomError: a trial met a full disk, and is not over.
+        KeyboardInterrupt: Tune was interrupted.
+    """
     if verdicts.no_room is not None:
         raise NoRoomError(verdicts.no_room)
     if trials.under_way:
