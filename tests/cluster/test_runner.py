@@ -1,5 +1,8 @@
 """A phase in this process: what an exception in the middle leaves, and that going on changes no bit."""
 
+import json
+import pickle
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -8,11 +11,12 @@ from typing import Any
 import pytest
 import torch
 
+from reid.cluster import runner
 from reid.cluster.runner import PhaseFailedError, fit
 from reid.config import RunConfig
 from reid.stages import STAGES
-from reid.storage import Place
-from reid.training import loop
+from reid.storage import DiskFullError, Place
+from reid.training import load_state, loop
 from reid.training.checkpoint import PhaseState
 from reid.training.loop import PhaseJob
 
@@ -87,6 +91,55 @@ def test_a_finished_phase_is_not_trained_again(job: PhaseJob, tmp_path: Path, mo
     first = fit(job, place=Place(tmp_path / "baseline"), observe=lambda _: None)
     monkeypatch.setattr(loop, "train_step", None)
     assert fit(job, place=Place(tmp_path / "baseline"), observe=lambda _: pytest.fail("nothing happened")) == first
+
+
+@pytest.fixture
+def reported(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What a worker reports; Ray Train is not there, but for its limit of what ranks may tell each other."""
+
+    def broadcast(data: object) -> object:
+        text = pickle.dumps(data)
+        assert len(text) <= 1000
+        return pickle.loads(text)  # noqa: S301
+
+    reports: list[dict[str, Any]] = []
+    monkeypatch.setattr(runner, "broadcast_from_rank_zero", broadcast)
+    monkeypatch.setattr(runner, "get_device", lambda: torch.device("cpu"))
+    monkeypatch.setattr(runner.ray.train, "report", reports.append)
+    return reports
+
+
+@pytest.mark.slow
+def test_a_worker_reports_every_epoch_and_stops_where_others_must_stop_too(
+    job: PhaseJob, tmp_path: Path, reported: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Place(tmp_path / "baseline")
+    argument = {"job": job, "place": place}
+    unseen = runner._train_worker(argument)
+    assert unseen is not None
+    assert re.fullmatch(rf"\S+ does not see {place}: set storage=… to a place that all nodes see", unseen.reason)
+    Path(place).mkdir()
+
+    def full(*_: object) -> None:
+        raise DiskFullError(f"the disk of {'ü' * 1000} is full")
+
+    with monkeypatch.context() as small:
+        small.setattr(runner, "write_checkpoint", full)
+        stopped = runner._train_worker(argument)
+    assert stopped is not None
+    assert stopped.no_room
+    assert stopped.reason.startswith("the disk of üüü")
+    assert reported == []
+    assert runner._train_worker(argument) is None
+    states = [PhaseState.from_json(json.loads(report["state"])) for report in reported]
+    assert [state.epoch for state in states] == [1, 2, 3]
+    assert states[-1] == load_state(place / "epoch_0003")
+    for name in ("epoch_0002", "epoch_0003"):
+        (Path(place) / name / "optimizer.safetensors").write_bytes(b"")
+    damaged = runner._train_worker(argument)
+    assert damaged is not None
+    assert f"delete the folder {place}" in damaged.reason
+    assert not damaged.no_room
 
 
 def test_a_non_finite_loss_stops_the_phase_and_keeps_what_was_finished(job: PhaseJob, tmp_path: Path) -> None:

@@ -276,9 +276,7 @@ class Experiment:
             scoring=training.scoring,
             run=record.key,
         )
-        place = self.run.folder
-        for folder in training.folders or (training.name, training.phase):
-            place = place / folder
+        place = self.run.storage.place("runs", self.run.key, *(training.folders or (training.name, training.phase)))
         observe = EpochRecorder(recorder=workspace.recorder, record=record)
         return (start_fit if in_background else fit_here)(job, place=place, observe=observe)
 
