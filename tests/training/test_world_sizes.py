@@ -30,7 +30,7 @@ STAGES = {1: tuple(BATCHES), 2: tuple(BATCHES), 3: ("final", "san")}
 FROZEN_TRUNK = {"model.batch_norm": "local", "phases.baseline.rates": {"trunk": 0.0}, "phases.baseline.epochs": 1}
 """What differs in one more training of the baseline, by several ranks."""
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 Measured = dict[int, dict[int, dict[str, dict[str, Any]]]]
 
@@ -64,7 +64,7 @@ def measured(stores: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) 
         subprocess.Popen([sys.executable, script, str(rank), folder], env=environment) for rank in range(max(STAGES))
     ]
     try:
-        assert [rank.wait(timeout=280) for rank in ranks] == [0] * len(ranks)
+        assert [rank.wait(timeout=800) for rank in ranks] == [0] * len(ranks)
     finally:
         for rank in ranks:
             rank.kill()
