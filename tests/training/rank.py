@@ -66,7 +66,7 @@ def measure(job: loop.PhaseJob) -> dict[str, Any]:
     loop.train_step = recording  # type: ignore[attr-defined]
 
     def report(state: PhaseState, save: Any) -> None:
-        epochs.append((state.history[-1].metrics, sorted(save.keywords["pictures"])))
+        epochs.append((state.history[-1].metrics, sorted(save.pictures)))
 
     loop.run_phase(job, device=DEVICE, evaluate=job.stage.evaluate, report=report)
     metrics, pictures = epochs[-1]
