@@ -142,8 +142,7 @@ class Campaign:
                     wrong.append(f"given again, the command ended with status {job.process.returncode}")
         finally:
             job.kill()
-        if case.victim == "server":
-            flush(storage, uri)
+        wrong += flush(storage, uri)
         wrong += complaints(self.wanted[moment.job], outcome_of(moment.job, storage, uri), storage)
         if not wrong:
             shutil.rmtree(storage)

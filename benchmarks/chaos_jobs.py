@@ -80,10 +80,11 @@ def start(name: str, storage: Path, uri: str) -> Job:
     return Job(storage=storage, log=log, process=process)
 
 
-def flush(storage: Path, uri: str) -> None:
-    """Send the tracking server what it lacks."""
+def flush(storage: Path, uri: str) -> list[str]:
+    """The next job on a storage: sends MLflow what that lacks, and removes what killed ones have left half written."""
     command = _command("flush", storage, uri)
-    subprocess.run(command, env=_surroundings(storage.parent), check=False, stdout=subprocess.DEVNULL)  # noqa: S603
+    done = subprocess.run(command, env=_surroundings(storage.parent), check=False, capture_output=True, text=True)  # noqa: S603
+    return [f"flush ended with status {done.returncode}: {done.stderr.strip()}"] if done.returncode else []
 
 
 def require_end(job: Job) -> list[str]:

@@ -49,7 +49,7 @@ def look(driver: psutil.Process, found: dict[int, Listener]) -> None:
             found[process.pid].titles.add(" ".join(process.cmdline())[:200])
     for socket in psutil.net_connections("tcp"):
         if socket.status == psutil.CONN_LISTEN and socket.pid in found:
-            found[socket.pid].sockets.add((socket.laddr.ip, socket.laddr.port))
+            found[socket.pid].sockets.add((socket.laddr.ip.removeprefix("::ffff:"), socket.laddr.port))
 
 
 def test_a_job_on_a_cluster_of_its_own_listens_on_loopback_alone(folder: Path, storage: Path) -> None:
@@ -79,7 +79,7 @@ def test_a_job_on_a_cluster_of_its_own_listens_on_loopback_alone(folder: Path, s
         if not ipaddress.ip_address(address).is_loopback
     }
     assert outward == set()
-    for name in ("gcs_server", "raylet", "dashboard", "agent.py", "full_pipeline.py", "RayTrainWorker"):
+    for name in ("gcs_server", "raylet", "dashboard", "DashboardAgent", "full_pipeline.py", "RayTrainWorker"):
         seen = [len(listener.sockets) for listener in found.values() if any(name in title for title in listener.titles)]
         assert any(seen), f"{name} was never seen to listen"
     assert max(seen) >= 3, "of rank 0's process: Ray's, torch's store and Gloo's"
