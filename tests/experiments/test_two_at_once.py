@@ -53,7 +53,7 @@ def test_two_first_jobs_render_and_prepare_everything_once(tmp_path: Path) -> No
     assert [status for status, _ in ended] == [0, 0], ended
     printed = "".join(output for _, output in ended)
     for source in ("market1501", "coco"):
-        assert printed.count(f"rendering {tmp_path}/storage/sources/embedded-smoke-0/{source}") == 1
+        assert printed.count(f"rendering {tmp_path}/storage/sources/embedded-2-smoke-0/{source}") == 1
     stores = [path for path in (tmp_path / "storage" / "stores").iterdir() if path.is_dir()]
     assert len(stores) == 2
     for store in stores:

@@ -9,7 +9,7 @@ import pytest
 
 SCRIPT = Path(__file__).with_name("full_disk.py")
 PLACES = {
-    "rendering": r"reid/sources/embedded-smoke-0/market1501",
+    "rendering": r"reid/sources/embedded-2-smoke-0/market1501",
     "preparing": r"reid/stores/embedded-\w+",
     "merging": r"reid/stores/embedded-\w+",
     "database": r"reid/mlflow\.db",

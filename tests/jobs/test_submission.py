@@ -34,7 +34,11 @@ def newer(tmp_path: Path) -> Path:
     package = tmp_path / "newer" / "platform" / "reid"
     for file, old, new in (
         ("experiments/results.py", 'title="query against gallery"', 'title="submitted to the driver"'),
-        ("training/loop.py", '"train/learning_rate"', '"train/submitted_to_the_worker"] = metrics["train/learning_rate"'),
+        (
+            "training/loop.py",
+            '"train/learning_rate"',
+            '"train/submitted_to_the_worker"] = metrics["train/learning_rate"',
+        ),
     ):
         source = (package / file).read_text()
         assert source.count(old) == 1, file
