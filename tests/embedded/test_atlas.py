@@ -1,7 +1,6 @@
 """A person's texture is what the drawing shows of it, from every side."""
 
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -9,10 +8,10 @@ from numpy.typing import NDArray
 
 from reid.config.atlas import mirrored_part
 from reid.embedded.atlas import BACKGROUND, LAYOUT, Atlas, seen_texels, texture_of
-from reid.embedded.draw import Canvas, Floats, Light, Paint, Surface, Wrap
+from reid.embedded.draw import Canvas, Capsule, Floats, Light, Paint, Surface
 from reid.embedded.figure import draw_person
 from reid.embedded.people import Person, sample_person
-from reid.embedded.skeleton import Point, Pose, View, sample_pose
+from reid.embedded.skeleton import Pose, View, sample_pose
 
 HEIGHT, WIDTH, SIDE = 128, 64, 256
 UNSHADED = Light(direction=(0.0, 0.0, 1.0), ambient=1.0, diffuse=0.0)
@@ -44,17 +43,12 @@ class Mirror:
 
     behind: Surface
 
-    def capsule(
-        self, start: Point, end: Point, radii: tuple[float, float], paint: Paint, *, owner: int,
-        chart: str | None = None, yaw: float = 0.0, thickness: float = 1.0, flat: bool = False,
-        wrap: Wrap | None = None,
-    ) -> None:  # fmt: skip
-        assert chart is not None
-        start, end = (np.array([WIDTH - x, y, z]) for x, y, z in (start, end))
-        self.behind.capsule(
-            start, end, radii, mirrored_paint(paint), owner=owner, chart=mirrored_part(chart), yaw=-yaw,
-            thickness=thickness, flat=flat, wrap=wrap and replace(wrap, centre_x=WIDTH - wrap.centre_x),
-        )  # fmt: skip
+    def draw(self, capsule: Capsule) -> None:
+        assert capsule.chart is not None
+        start, end = (np.array([WIDTH - x, y, z]) for x, y, z in (capsule.start, capsule.end))
+        wrap = capsule.wrap and replace(capsule.wrap, centre_x=WIDTH - capsule.wrap.centre_x)
+        mirrored = {"paint": mirrored_paint(capsule.paint), "chart": mirrored_part(capsule.chart), "yaw": -capsule.yaw}
+        self.behind.draw(replace(capsule, start=start, end=end, wrap=wrap, **mirrored))
 
 
 @dataclass(frozen=True)
@@ -63,9 +57,9 @@ class Paints:
 
     by_chart: dict[str, Paint] = field(default_factory=dict)
 
-    def capsule(self, *given: Any, chart: str | None = None, **_: Any) -> None:
-        assert chart is not None
-        self.by_chart[chart] = given[3]
+    def draw(self, capsule: Capsule) -> None:
+        assert capsule.chart is not None
+        self.by_chart[capsule.chart] = capsule.paint
 
 
 def test_pixels_painted_back_from_the_texture_are_the_drawing() -> None:
@@ -140,7 +134,8 @@ def test_only_the_owner_s_texels_are_seen() -> None:
     red = np.array((200, 0, 0), np.float32)
 
     def draw(x: float, z: float, owner: int, chart: str | None = None) -> None:
-        canvas.capsule(np.array([x, 10, z]), np.array([x, 30, z]), (8, 8), red, owner=owner, chart=chart, flat=True)
+        start, end = np.array([x, 10, z]), np.array([x, 30, z])
+        canvas.draw(Capsule(start, end, (8, 8), red, owner=owner, chart=chart, flat=True))
 
     draw(20, 0, 1, "trunk")
     rows, columns = LAYOUT.charts["trunk"].texels(SIDE)

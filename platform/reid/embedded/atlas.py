@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reid.config import TEXTURE_LAYOUTS
-from reid.embedded.draw import Floats, Paint, Texels, Wrap
+from reid.embedded.draw import Capsule, Floats, Texels
 from reid.embedded.figure import draw_person
 from reid.embedded.people import Person
-from reid.embedded.skeleton import Limb, Point, Pose, View
+from reid.embedded.skeleton import Limb, Pose, View
 
 LAYOUT = TEXTURE_LAYOUTS["embedded"]
 BACKGROUND = 128
@@ -32,23 +32,10 @@ class Atlas:
         self.texture_SS3 = np.full((side, side, 3), BACKGROUND, np.uint8)
         self._charts = {name: chart.texels(side) for name, chart in LAYOUT.charts.items()}
 
-    def capsule(
-        self,
-        start: Point,
-        end: Point,
-        radii: tuple[float, float],
-        paint: Paint,
-        *,
-        owner: int,
-        chart: str | None = None,
-        yaw: float = 0.0,
-        thickness: float = 1.0,
-        flat: bool = False,
-        wrap: Wrap | None = None,
-    ) -> None:
-        """Paints the capsule's chart; see `reid.embedded.draw.Surface`."""
-        assert chart is not None
-        place = self.texture_SS3[self._charts[chart]]
+    def draw(self, capsule: Capsule) -> None:
+        """Paints the capsule's chart."""
+        assert capsule.chart is not None
+        place, paint = self.texture_SS3[self._charts[capsule.chart]], capsule.paint
         if isinstance(paint, np.ndarray):
             place[:] = paint
             return

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from reid.embedded.draw import Canvas
+from reid.embedded.draw import Canvas, Capsule
 from reid.embedded.people import Colour
 from reid.embedded.textiles import rgb
 
@@ -159,27 +159,16 @@ def draw_occluder(canvas: Canvas, rng: Rng, height: int, width: int, *, depth: f
         radius = rng.uniform(0.035, 0.075) * width
         paint = rgb(_tint(rng, (120, 122, 124), 60))
         tilt = rng.normal(0, 0.02) * width
-        canvas.capsule(
-            np.array([x, -5.0, depth]),
-            np.array([x + tilt, height + 5.0, depth]),
-            (radius, radius),
-            paint,
-            owner=owner,
-            flat=True,
-        )
+        start, end = np.array([x, -5.0, depth]), np.array([x + tilt, height + 5.0, depth])
+        canvas.draw(Capsule(start, end, (radius, radius), paint, owner=owner, flat=True))
     elif kind == "bin":
         radius, top = rng.uniform(0.16, 0.26) * width, rng.uniform(0.66, 0.8) * height
         paint = rgb(_tint(rng, (74, 96, 82), 50))
-        canvas.capsule(
-            np.array([x, top, depth]),
-            np.array([x, height + 5.0, depth]),
-            (radius, radius * 0.9),
-            paint,
-            owner=owner,
-            flat=True,
-        )
+        start, end = np.array([x, top, depth]), np.array([x, height + 5.0, depth])
+        canvas.draw(Capsule(start, end, (radius, radius * 0.9), paint, owner=owner, flat=True))
     else:
         for _ in range(9):
             centre = np.array([x + rng.normal(0, 0.16) * width, height * rng.uniform(0.74, 1.02), depth])
             radius = rng.uniform(0.06, 0.13) * width
-            canvas.capsule(centre, centre + 0.1, (radius, radius), rgb(_tint(rng, (56, 96, 46), 26, 14)), owner=owner)
+            paint = rgb(_tint(rng, (56, 96, 46), 26, 14))
+            canvas.draw(Capsule(centre, centre + 0.1, (radius, radius), paint, owner=owner))

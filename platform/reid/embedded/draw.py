@@ -4,7 +4,7 @@ Legend: H, W image size in supersampled pixels, N pixels touched by one primitiv
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -41,37 +41,37 @@ class Wrap:
     bottom: float
 
 
+@dataclass(frozen=True)
+class Capsule:
+    """A tapered capsule, the one thing that everything is drawn of."""
+
+    start: Point
+    """Beginning of the axis in the image frame, in pixels of the final image."""
+    end: Point
+    radii: tuple[float, float]
+    """At start and end, pixels."""
+    paint: Paint
+    """An RGB colour (3,), or colours by the azimuth around the body (radians, 0 front, positive to the person's left)
+    and the fall along the axis (0 start, 1 end)."""
+    _: KW_ONLY
+    owner: int
+    """Whose it is, at least 0."""
+    chart: str | None = None
+    """Its part of the body in a texture; none = it is no part of a body."""
+    yaw: float = 0.0
+    """Where the body faces."""
+    thickness: float = 1.0
+    """Radius towards the camera relative to the one across."""
+    flat: bool = False
+    """Cut the ends off straight."""
+    wrap: Wrap | None = None
+    """Take azimuth and fall from this cylinder instead of from the capsule's own axis."""
+
+
 class Surface(Protocol):
     """What people are drawn on."""
 
-    def capsule(
-        self,
-        start: Point,
-        end: Point,
-        radii: tuple[float, float],
-        paint: Paint,
-        *,
-        owner: int,
-        chart: str | None = None,
-        yaw: float = 0.0,
-        thickness: float = 1.0,
-        flat: bool = False,
-        wrap: Wrap | None = None,
-    ) -> None:
-        """Draws one tapered capsule.
-
-        Args:
-            start, end: axis in the image frame, in pixels of the final image.
-            radii: at start and end, pixels.
-            paint: an RGB colour (3,), or colours by the azimuth around the body (radians, 0 front, positive to the
-                person's left) and the fall along the axis (0 start, 1 end).
-            owner: whose it is, at least 0.
-            chart: its part of the body in a texture; none = it is no part of a body.
-            yaw: where the body faces.
-            thickness: radius towards the camera relative to the one across.
-            flat: cut the ends off straight.
-            wrap: take azimuth and fall from this cylinder instead of from the capsule's own axis.
-        """
+    def draw(self, capsule: Capsule) -> None: ...
 
 
 class Canvas:
@@ -90,23 +90,10 @@ class Canvas:
         self._locate = locate
         self._texel_HW = np.full(0 if locate is None else self.height * self.width, -1, np.int32)
 
-    def capsule(
-        self,
-        start: Point,
-        end: Point,
-        radii: tuple[float, float],
-        paint: Paint,
-        *,
-        owner: int,
-        chart: str | None = None,
-        yaw: float = 0.0,
-        thickness: float = 1.0,
-        flat: bool = False,
-        wrap: Wrap | None = None,
-    ) -> None:
-        """See `Surface`."""
-        assert owner >= 0
-        surface = self._surface(start * SUPERSAMPLING, end * SUPERSAMPLING, radii, thickness, flat)
+    def draw(self, capsule: Capsule) -> None:
+        """Draws it where it is nearer than what was drawn before."""
+        assert capsule.owner >= 0
+        surface = self._surface(capsule)
         if surface is None:
             return
         pixels, depth, fall, facing, nx, ny = surface
@@ -114,40 +101,32 @@ class Canvas:
         lit = np.maximum(nx * np.float32(lx) + ny * np.float32(ly) + facing * np.float32(lz), np.float32(0))
         shade = np.float32(self.light.ambient) + lit * np.float32(self.light.diffuse)
         self.depth_HW[pixels] = depth
-        self.owner_HW[pixels] = owner
+        self.owner_HW[pixels] = capsule.owner
+        paint = capsule.paint
         if isinstance(paint, np.ndarray):
             self.colour_HW3[pixels] = np.minimum(paint * shade[:, None], np.float32(255))
             if self._locate is None:
                 return
-        azimuth, fall = self._place(pixels, nx, fall, yaw, wrap)
+        azimuth, fall = self._place(pixels, nx, fall, capsule)
         if not isinstance(paint, np.ndarray):
             self.colour_HW3[pixels] = np.minimum(paint(azimuth, fall) * shade[:, None], np.float32(255))
         if self._locate is not None:
-            self._texel_HW[pixels] = -1 if chart is None else self._locate(chart, azimuth, fall)
+            self._texel_HW[pixels] = -1 if capsule.chart is None else self._locate(capsule.chart, azimuth, fall)
 
-    def _place(
-        self, pixels: NDArray[Any], nx: Floats, fall: Floats, yaw: float, wrap: Wrap | None
-    ) -> tuple[Floats, Floats]:
+    def _place(self, pixels: NDArray[Any], nx: Floats, fall: Floats, capsule: Capsule) -> tuple[Floats, Floats]:
         """Azimuth and fall of what pixels show."""
-        if wrap is not None:
+        if (wrap := capsule.wrap) is not None:
             across = (pixels % self.width + np.float32(0.5)) / np.float32(SUPERSAMPLING) - np.float32(wrap.centre_x)
             nx = across / np.float32(wrap.radius)
             height = (pixels // self.width + np.float32(0.5)) / np.float32(SUPERSAMPLING) - np.float32(wrap.top)
             fall = height / np.float32(wrap.bottom - wrap.top)
-        azimuth = np.arcsin(np.minimum(np.maximum(nx, np.float32(-1)), np.float32(1))) - np.float32(yaw)
+        azimuth = np.arcsin(np.minimum(np.maximum(nx, np.float32(-1)), np.float32(1))) - np.float32(capsule.yaw)
         return (azimuth + np.float32(np.pi)) % np.float32(2 * np.pi) - np.float32(np.pi), fall
 
-    def _surface(
-        self, start: Point, end: Point, radii: tuple[float, float], thickness: float, flat: bool
-    ) -> tuple[NDArray[Any], ...] | None:
-        """Where a capsule is nearer than what is drawn: pixels, depth, fall along the axis and the normal's (z, x, y).
-
-        Args:
-            start, end: axis in pixels of the canvas.
-            radii: in pixels of the final image.
-        """
-        (x0, y0, z0), (x1, y1, z1) = start, end
-        r0, r1 = radii[0] * SUPERSAMPLING, radii[1] * SUPERSAMPLING
+    def _surface(self, capsule: Capsule) -> tuple[NDArray[Any], ...] | None:
+        """Where it is nearer than what is drawn: pixels, depth, fall along the axis and the normal's (z, x, y)."""
+        (x0, y0, z0), (x1, y1, z1) = capsule.start * SUPERSAMPLING, capsule.end * SUPERSAMPLING
+        r0, r1 = capsule.radii[0] * SUPERSAMPLING, capsule.radii[1] * SUPERSAMPLING
         reach = max(r0, r1)
         left, right = max(int(min(x0, x1) - reach), 0), min(int(max(x0, x1) + reach) + 1, self.width)
         top, bottom = max(int(min(y0, y1) - reach), 0), min(int(max(y0, y1) + reach) + 1, self.height)
@@ -163,13 +142,13 @@ class Canvas:
         nx, ny = (px - fall * np.float32(dx)) / radius, (py - fall * np.float32(dy)) / radius
         off_axis = nx * nx + ny * ny
         inside = off_axis < 1
-        if flat:
+        if capsule.flat:
             inside &= fall == along
         rows, columns = np.nonzero(inside)
         picked = rows * (right - left) + columns
         pixels = (rows + top) * self.width + columns + left
         fall, radius, facing = fall.ravel()[picked], radius.ravel()[picked], np.sqrt(1 - off_axis.ravel()[picked])
-        depth = np.float32(z0) + fall * np.float32(z1 - z0) + facing * radius * np.float32(thickness)
+        depth = np.float32(z0) + fall * np.float32(z1 - z0) + facing * radius * np.float32(capsule.thickness)
         nearer = depth > self.depth_HW[pixels]
         picked = picked[nearer]
         return pixels[nearer], depth[nearer], fall[nearer], facing[nearer], nx.ravel()[picked], ny.ravel()[picked]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reid.embedded.draw import Floats, Paint, Surface, Wrap
+from reid.embedded.draw import Capsule, Floats, Paint, Surface, Wrap
 from reid.embedded.people import LONG_HAIR, Person
 from reid.embedded.skeleton import SIDES, Joints, Point, Pose, View, bend
 from reid.embedded.textiles import PATTERN_MASKS, face, rgb, shade_of, side_seam, where
@@ -45,7 +45,7 @@ class Figure:
         """
         view = self.view
         across, towards = zip(*(_extents(size, view.yaw) for size in (start_size, end_size)), strict=True)
-        self.canvas.capsule(
+        capsule = Capsule(
             view.project(start),
             view.project(end),
             (view.scale * across[0], view.scale * across[1]),
@@ -57,6 +57,7 @@ class Figure:
             flat=flat,
             wrap=wrap,
         )
+        self.canvas.draw(capsule)
 
     def wrap(self, top: Point, bottom: Point, size: tuple[float, float]) -> Wrap:
         """Texture coordinates around a body part from `top` to `bottom`."""
