@@ -57,11 +57,13 @@ class Merge:
 
 def bytes_needed(splits: Mapping[str, Records], source: Path, image_size: tuple[int, int], encoding: Encoding) -> int:
     """Of a preparation's chunks and shards together, more or less."""
-    raw = 3 * image_size[0] * image_size[1]
+    height, width = image_size
+    raw = 3 * height * width
+    textures = 2 * 3 * height**2 * sum(len(records.distinct_textures) for records in splits.values())
     if encoding == "raw":
-        return 2 * raw * sum(len(records) for records in splits.values())
+        return textures + 2 * raw * sum(len(records) for records in splits.values())
     files = (source / path for records in splits.values() for path in records.paths)
-    return 2 * sum(min(raw, file.stat().st_size) for file in files if file.is_file())
+    return textures + 2 * sum(min(raw, file.stat().st_size) for file in files if file.is_file())
 
 
 def write_chunk(chunk: Chunk) -> list[str]:

@@ -18,9 +18,11 @@ from reid.embedded.plan import STREAMS, Shot
 from reid.embedded.sizes import NUM_CAMERAS, BenchmarkSize
 from reid.embedded.textures import render_textures
 from reid.embedded.writing import IMAGES_PER_TASK, encode_jpeg, encode_png
-from reid.storage import whole_folder, write_whole
+from reid.storage import room_for, whole_folder
 
 SPLITS = {"train": 0, "val": 1}
+IMAGES, SEEN = "images", "seen"
+"""Folders of a split."""
 WITH_MASKS = ("val",)
 """Splits that know which texels each image shows."""
 MASK_SIDE = 128
@@ -51,14 +53,17 @@ def render_pairs(destination: Path, *, size: BenchmarkSize, seed: int, map_tasks
 
     Raises:
         FileExistsError: `destination` exists already.
+        DiskFullError: there is no room for it.
     """
     counts = {
         "train": (size.pairs_train_people, size.pairs_train_images),
         "val": (size.pairs_val_people, size.pairs_val_images),
     }
-    with whole_folder(destination) as root:
-        write_whole(root / "manifest.yaml", MANIFEST)
+    with room_for(destination, size.pairs_bytes), whole_folder(destination) as root:
+        (root / "manifest.yaml").write_text(MANIFEST)
         for split, (people, images) in counts.items():
+            for folder in (IMAGES, SEEN) if split in WITH_MASKS else (IMAGES,):
+                (root / split / folder).mkdir(parents=True)
             everyone = plan_people(seed, split, people)
             render_textures(root / split / "textures", everyone, side=size.texture_side, map_tasks=map_tasks)
             shots = plan_shots(seed, split, everyone, images)
@@ -90,7 +95,7 @@ def plan_shots(seed: int, split: str, people: dict[str, Person], images: int) ->
             camera = 1 + int(rng.integers(NUM_CAMERAS))
             shot = Shot(
                 index=len(shots),
-                path=f"images/{name}_c{camera}_{number:02d}.jpg",
+                path=f"{IMAGES}/{name}_c{camera}_{number:02d}.jpg",
                 pid=int(name),
                 camera=camera,
                 person=person,
@@ -106,10 +111,10 @@ def render_images(task: PairsTask) -> int:
     for shot in task.shots:
         image, canvas, _ = render_shot(shot, stream_of(task.seed, task.split, 2 + shot.index), locate=locate)
         file = Path(task.folder) / shot.path
-        write_whole(file, encode_jpeg(image))
+        file.write_bytes(encode_jpeg(image))
         if locate is not None:
             mask = Image.fromarray(seen_texels(canvas.texels(SUBJECT), MASK_SIDE))
-            write_whole(file.parents[1] / "seen" / f"{file.stem}.png", encode_png(mask))
+            (file.parents[1] / SEEN / f"{file.stem}.png").write_bytes(encode_png(mask))
     return len(task.shots)
 
 

@@ -62,6 +62,12 @@ class BenchmarkSize:
         return (self.train_images + test_images) * PERSON_BYTES
 
     @property
+    def pairs_bytes(self) -> int:
+        """Bytes of all images that have a texture, more or less."""
+        train, val = self.pairs_train_people * self.pairs_train_images, self.pairs_val_people * self.pairs_val_images
+        return (train + val) * PERSON_BYTES
+
+    @property
     def coco_bytes(self) -> int:
         """Bytes of all scenes, more or less."""
         return (self.coco_train_images + self.coco_val_images) * SCENE_BYTES

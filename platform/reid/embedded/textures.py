@@ -10,7 +10,6 @@ from reid.data import MapTasks
 from reid.embedded.atlas import texture_of
 from reid.embedded.people import Person
 from reid.embedded.writing import IMAGES_PER_TASK, encode_png
-from reid.storage import write_whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +22,8 @@ class TexturesTask:
 
 
 def render_textures(folder: Path, people: Mapping[str, Person], *, side: int, map_tasks: MapTasks) -> None:
-    """Writes a file NAME.png of `side` × `side` texels for each person."""
+    """Writes a file NAME.png of `side` × `side` texels for each person into a new folder."""
+    folder.mkdir()
     named = tuple(people.items())
     tasks = [
         TexturesTask(folder=str(folder), side=side, people=named[start : start + IMAGES_PER_TASK])
@@ -37,5 +37,5 @@ def write_textures(task: TexturesTask) -> int:
     """Writes one chunk; returns how many there are."""
     for name, person in task.people:
         texture = Image.fromarray(texture_of(person, task.side))
-        write_whole(Path(task.folder) / f"{name}.png", encode_png(texture))
+        (Path(task.folder) / f"{name}.png").write_bytes(encode_png(texture))
     return len(task.people)
