@@ -77,7 +77,7 @@ def test_rows_of_san(datasets: dict[str, Dataset]) -> None:
         "reconstruction": {"map_triplet_weight": 0.0},
         "unit-maps": {"map_distance": "unit"},
         "no-skips": {"skips": False},
-        "true-textures": {"textures": "true"},
+        "true-textures": {"textures": "own"},
     }
     generators = {chain(plan, slug)[0].name for slug in ("reconstruction", "san", "unit-maps")}
     assert len(generators) == 1, "one generator writes the textures of all that differ in losses alone"

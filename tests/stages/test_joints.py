@@ -9,7 +9,7 @@ import torch
 from reid.config import POSE_CHANNELS, RunConfig
 from reid.data import PoseBatches, ReIDBatches, open_dataset
 from reid.losses import pose_targets
-from reid.stages import joints
+from reid.stages import spread
 from reid.stages.joints import joint_maps, mean_joint_maps
 
 Batches = PoseBatches | ReIDBatches
@@ -43,8 +43,8 @@ def test_an_images_maps_are_what_a_net_should_see_in_it(batches: Batches) -> Non
 def test_the_mean_map_is_the_mean_over_images_that_are_spread_over_the_split(
     batches: Batches, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(joints, "MEAN_OVER", most)
-    monkeypatch.setattr(joints, "_AT_ONCE", 7)
+    monkeypatch.setattr(spread, "MEAN_OVER", most)
+    monkeypatch.setattr(spread, "_AT_ONCE", 7)
     count = min(most, len(batches))
     chosen = [round(number * (len(batches) - 1) / (count - 1)) for number in range(count)]
     assert len(set(chosen)) == count

@@ -16,6 +16,7 @@ from reid.data import ReIDBatches, open_dataset, prepare
 from reid.losses import OneRank
 from reid.models import SAN
 from reid.stages import STAGES, check_phases, load_describer, load_model, score_checkpoint, stage_of
+from reid.stages.textures import check_textures
 from reid.training import (
     CheckpointError,
     Labels,
@@ -217,7 +218,7 @@ def test_a_generator_of_another_run_can_be_named(
 def test_true_textures_are_learnt_from_where_the_dataset_has_them(
     stores: dict[str, Path], san: tuple[Path, dict[str, float], RunConfig], tmp_path: Path
 ) -> None:
-    config = smallest(tmp_path / "storage", **{"models.san.textures": "true"})
+    config = smallest(tmp_path / "storage", **{"models.san.textures": "own"})
     metrics = train(config, "san", stores["reid"], tmp_path / "san")
     assert not Path(config.storage, "maps").exists()
     assert metrics["train/reconstruction"] != san[1]["train/reconstruction"]
@@ -247,7 +248,10 @@ def test_the_decoder_can_be_slower_than_all_else(tmp_path: Path) -> None:
 
 
 def overridden(**settings: Any) -> RunConfig:
-    return with_settings(load_config(preset="san_smoke"), settings)
+    config = load_config(preset="san_smoke")
+    order = settings.pop("order", None)
+    config = config if order is None else config.model_copy(update={"phases": {n: config.phases[n] for n in order}})
+    return with_settings(config, settings)
 
 
 @pytest.mark.parametrize(
@@ -264,7 +268,14 @@ def overridden(**settings: Any) -> RunConfig:
         ({"models.san.weights": "/nowhere.pth"}, "models.san.weights"),
         ({"phases.san.images_per_identity": 2}, r"phases\.san\.images_per_identity: .* need 4"),
         ({"phases.san.images_per_identity": None}, r"phases\.san\.images_per_identity: .* need 4"),
-        ({"phases.texture_generator": None}, "models.san.textures: nothing generates them: add a phase of stage"),
+        (
+            {"phases.texture_generator": None},
+            "models.san.textures: nothing generates them for phase san: add a phase of stage",
+        ),
+        (
+            {"order": ("san_baseline", "san", "texture_generator")},
+            "nothing generates them for phase san: add a phase of stage texture_generator before",
+        ),
         ({"models.san.generator": "/nowhere"}, "models.san.generator: .*nowhere"),
     ],
 )
@@ -318,7 +329,7 @@ def test_a_flipped_image_has_the_mirrored_texture(stores: dict[str, Path], tmp_p
     assert not torch.equal(batch.textures_BCHW, batches.textures(indices))  # type: ignore[arg-type]
 
 
-def test_one_rank_is_enough_for_the_losses(stores: dict[str, Path], tmp_path: Path) -> None:
+def test_what_is_recorded_alone_has_no_gradient(stores: dict[str, Path], tmp_path: Path) -> None:
     config = smallest(tmp_path)
     dataset = open_dataset(stores["reid"])
     batches = ReIDBatches(dataset, "train", config.data, device=CPU, textures=True)
@@ -334,3 +345,20 @@ def test_one_rank_is_enough_for_the_losses(stores: dict[str, Path], tmp_path: Pa
     raw = replace(batch, textures_BCHW=None)
     with pytest.raises(AssertionError):
         STAGES["san"].loss(model(batch.images_BCHW), raw, config, OneRank())
+
+
+def test_the_dataset_s_own_textures_are_asked_for_on_the_command_line() -> None:
+    """A word that YAML takes for a truth value would not do."""
+    config = load_config(preset="san_smoke", overrides=["models.san.textures=own"])
+    assert config.models["san"].textures == "own"  # type: ignore[attr-defined]
+
+
+def test_where_everyone_has_the_same_texture_nothing_is_compared_with_the_mean(
+    pairs: Path, generator: tuple[Path, dict[str, float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = load_model(str(generator[0]), load_state(str(generator[0])).config, CPU)
+    config = load_state(str(generator[0])).config
+    monkeypatch.setattr(ReIDBatches, "textures", lambda self, indices: torch.zeros(len(indices), 3, 64, 64))
+    scored = check_textures(trained.model, open_dataset(pairs), config, CPU, torch.float32, illustrated=False)
+    assert scored.metrics["eval/textures/mean/all"] == 0
+    assert "eval/textures/below_mean" not in scored.metrics

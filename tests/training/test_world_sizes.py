@@ -48,7 +48,7 @@ def measured(stores: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) 
             "model.batch_norm=frozen",
             "phases.san={stage: san, halve_every: 1}",
             "models.san={trunk: resnet18, weights: null, decoder_widths: [16, 16, 8, 8, 8], embedding_dim: 32}",
-            *("models.san.batch_norm=frozen", "models.san={textures: 'true'}"),
+            *("models.san.batch_norm=frozen", "models.san.textures=own"),
             *("data.height=32", "data.width=16"),
             *(f"phases.{stage}.{key}={value}" for stage, batch in BATCHES.items() for key, value in batch.items()),
             *(f"phases.{stage}.epochs={-(-STEPS // steps)}" for stage, steps in STEPS_PER_EPOCH.items()),

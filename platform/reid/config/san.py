@@ -25,7 +25,7 @@ class SANConfig(Section):
     """Channels of the decoder's maps, the coarsest first."""
     skips: bool = True
     """Whether the decoder also sees the maps of the trunk's first three stages."""
-    textures: Literal["generated", "true"] = "generated"
+    textures: Literal["generated", "own"] = "generated"
     """What is reconstructed: pseudo textures by a texture generator, or the dataset's own, which no camera knows."""
     generator: str | None = None
     """Checkpoint of a texture generator trained before; none = that of the run's own phase."""

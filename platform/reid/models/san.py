@@ -4,7 +4,7 @@
 Legend: B images, H × W input pixels, C channels, K identities, D length of the descriptor, S texels a side.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import torch
@@ -17,8 +17,8 @@ from reid.models.precision import at_least_fp32
 from reid.models.texture_decoder import TextureDecoder
 from reid.models.trunk import Trunk
 
-PROBE = 32
-"""Pixels of the image by which the channels of a trunk's stages are counted."""
+STAGES = 4
+"""Of the trunk, all of which the decoder sees."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +83,7 @@ class SAN(nn.Module):
             self.trunk = Trunk(config.trunk, weights=weights, last_stride=config.last_stride)
             self.head = _Head(self.trunk.channels, config.embedding_dim, num_identities) if form.describes else None
             self.decoder = (
-                TextureDecoder(_stage_channels(self.trunk), config.decoder_widths, skips=config.skips)
+                TextureDecoder(_four(self.trunk.stage_channels()), config.decoder_widths, skips=config.skips)
                 if form.decodes
                 else None
             )
@@ -94,13 +94,7 @@ class SAN(nn.Module):
         if not self.training or self.decoder is None:
             return described
         texture_BCSS, decoded = self.decoder(stages)
-        return SANOutput(
-            vector_BD=described.vector_BD,
-            identity_logits_BK=described.identity_logits_BK,
-            descriptor_BD=described.descriptor_BD,
-            texture_BCSS=texture_BCSS,
-            decoded=decoded,
-        )
+        return replace(described, texture_BCSS=texture_BCSS, decoded=decoded)
 
     def reconstruct(self, images_BCHW: Tensor) -> Tensor:
         """texture_BCSS in [-1, 1], in whatever mode."""
@@ -144,17 +138,11 @@ class _Head(nn.Module):
         return vector_BD, self.identity(vector_BD)
 
 
-def _stage_channels(trunk: Trunk) -> tuple[int, ...]:
-    """Of a ResNet's four stages.
-
-    Raises:
-        ValueError: the trunk is no ResNet.
+def _four(channels: tuple[int, ...]) -> tuple[int, ...]:
     """
-    if not hasattr(trunk, "layer4"):
+    Raises:
+        ValueError: they are not those of a ResNet's four stages.
+    """
+    if len(channels) != STAGES:
         raise ValueError("models.san.trunk: the texture decoder needs a ResNet, such as resnet50")
-    probe = torch.zeros(1, 3, PROBE, PROBE, device=next(trunk.parameters()).device)
-    trunk.eval()
-    with torch.no_grad():
-        channels = tuple(map_1Chw.shape[1] for map_1Chw in trunk.stage_maps(probe))
-    trunk.train()
     return channels

@@ -4,6 +4,7 @@ Legend: B images, C channels, H × W input pixels, h × w map cells, P = h · w 
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
@@ -68,7 +69,7 @@ class Trunk(nn.Sequential):
             self._shorten(name, stages)
         if last_stride == 1:
             self._widen(name, stages)
-        self.channels = self._count_channels()
+        (self.channels,) = self._channels_of(lambda images: (self(images),))
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Returns features_BChw."""
@@ -88,11 +89,15 @@ class Trunk(nn.Sequential):
                 maps.append(map_BChw)
         return tuple(maps)
 
-    def _count_channels(self) -> int:
+    def stage_channels(self) -> tuple[int, ...]:
+        """Channels of what `stage_maps` returns; none where the trunk is no ResNet."""
+        return self._channels_of(self.stage_maps) if hasattr(self, "layer1") else ()
+
+    def _channels_of(self, maps_of: Callable[[Tensor], tuple[Tensor, ...]]) -> tuple[int, ...]:
         probe = torch.zeros(1, 3, _PROBE, _PROBE, device=next(self.parameters()).device)
         self.eval()
         with torch.no_grad():
-            channels = int(self(probe).shape[1])
+            channels = tuple(int(map_1Chw.shape[1]) for map_1Chw in maps_of(probe))
         self.train()
         return channels
 

@@ -3,17 +3,15 @@
 Legend: B images, J = 57 pose channels, h × w map cells.
 """
 
+from functools import partial
+
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from reid.data import PoseBatches, ReIDBatches
 from reid.losses import pose_targets
-
-MEAN_OVER = 4096
-"""Images that a mean map is made of, evenly spread over the split, if it has as many."""
-_AT_ONCE = 256
+from reid.stages.spread import mean_of
 
 
 def joint_maps(batches: ReIDBatches | PoseBatches, indices: NDArray[np.int64]) -> Tensor:
@@ -31,6 +29,4 @@ def mean_joint_maps(batches: ReIDBatches | PoseBatches) -> Tensor:
     Raises:
         DataError: the dataset has no joints.
     """
-    chosen = np.unique(np.linspace(0, len(batches) - 1, min(len(batches), MEAN_OVER)).round().astype(np.int64))
-    parts = np.array_split(chosen, -(-len(chosen) // _AT_ONCE))
-    return torch.stack([joint_maps(batches, part).sum(dim=0) for part in parts]).sum(dim=0) / len(chosen)
+    return mean_of(partial(joint_maps, batches), len(batches))

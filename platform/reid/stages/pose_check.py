@@ -17,6 +17,7 @@ from reid.evaluation import Evaluation, judge_joints, judge_pointing, pck_by_joi
 from reid.models import FGSAM, PoseMaps
 from reid.pictures import pose_picture
 from reid.stages.joints import mean_joint_maps
+from reid.stages.spread import evenly_spread
 from reid.training import Labels, autocast, gather_rows, rank_and_world
 
 SCENES, PEOPLE = "eval", "eval/people"
@@ -77,7 +78,7 @@ def check_pose(
     if rank_and_world()[0] > 0 or not illustrated:
         return Evaluation(metrics=metrics)
     batches = _batches(dataset, POSE.name, CHECKED[POSE.name], config, device)
-    shown = np.unique(np.linspace(0, len(batches) - 1, SHOWN).round().astype(np.int64))
+    shown = evenly_spread(len(batches), SHOWN)
     maps, keypoints_BMJ3 = look(batches, shown), batches.keypoints(shown)
     judged = judge_joints(maps.confidence_BJhw, keypoints_BMJ3)
     picture = pose_picture(batches.split.gather(shown), keypoints_BMJ3, maps, judged)

@@ -21,6 +21,7 @@ from reid.models import SAN, SANOutput, Trunk
 from reid.stages.retrieval import score
 from reid.stages.san_settings import (
     GENERATOR_STAGE,
+    STAGE,
     check_decoder,
     check_encoder,
     check_san,
@@ -29,7 +30,7 @@ from reid.stages.san_settings import (
     settings_of,
 )
 from reid.stages.textures import check_textures, generated, query_textures
-from reid.training import Known, Labels, Stage, Terms, load_state, load_weights, rank_and_world, require_same
+from reid.training import Known, Labels, Stage, Terms, load_into, load_state, rank_and_world
 
 
 def generator_loss(output: SANOutput, batch: ReIDBatch, config: RunConfig, ranks: Ranks) -> Terms:
@@ -87,14 +88,12 @@ def known_textures(
 ) -> Known | None:
     """The pseudo textures that SAN learns to reconstruct; none where it learns from the dataset's own, or from none."""
     settings = settings_of(config)
-    if not learns_textures(config) or settings.textures == "true":
+    if not learns_textures(config) or settings.textures == "own":
         return None
     place = settings.generator or consulted[GENERATOR_STAGE]
     trained = load_state(place)
     generator = build_san(trained.config, trained.labels, pretrained=False, stage=GENERATOR_STAGE)
-    weights = load_weights(place)
-    require_same(place, weights, generator.state_dict())
-    generator.load_state_dict(weights)
+    load_into(place, generator)
     return generated(generator.to(next(model.parameters()).device).eval(), trained.labels.texture_layout)
 
 
@@ -181,15 +180,15 @@ SAN_BASELINE = Stage(
 )
 
 SAN_STAGE = Stage(
-    name="san",
+    name=STAGE,
     family="san",
     data=REID,
-    build=partial(build_san, stage="san"),
+    build=partial(build_san, stage=STAGE),
     loss=san_loss,
     evaluate=score_san,
     headline=("eval/mAP", "mAP"),
     textures=learns_textures,
-    inherits=("san",),
+    inherits=(STAGE,),
     consults=(GENERATOR_STAGE,),
     reads=("models.san.",),
     pretrained=("trunk",),

@@ -8,6 +8,8 @@ from reid.losses import IMAGES_PER_IDENTITY
 from reid.models import SAN, Trunk, require_weights
 from reid.training import CheckpointError, load_state
 
+STAGE = "san"
+"""The stage that these are for."""
 GENERATOR_STAGE = "texture_generator"
 """The stage that trains what writes pseudo textures."""
 WIDTH_MULTIPLE = 16
@@ -63,20 +65,22 @@ def check_san(config: RunConfig) -> None:
     """
     check_decoder(config)
     settings = settings_of(config)
+    generates = learns_textures(config) and settings.textures == "generated"
+    if generates and settings.generator is not None:
+        _require_generator(settings.generator)
+    before: set[str] = set()
     for name, phase in config.phases.items():
-        if phase.stage == "san" and phase.images_per_identity != IMAGES_PER_IDENTITY:
+        if phase.stage == STAGE and phase.images_per_identity != IMAGES_PER_IDENTITY:
             raise ValueError(
                 f"phases.{name}.images_per_identity: the triplets of the decoder's maps need {IMAGES_PER_IDENTITY}"
             )
-    if not learns_textures(config) or settings.textures == "true":
-        return
-    if settings.generator is not None:
-        _require_generator(settings.generator)
-    elif GENERATOR_STAGE not in [phase.stage for phase in config.phases.values()]:
-        raise ValueError(
-            f"models.san.textures: nothing generates them: add a phase of stage {GENERATOR_STAGE}, name the checkpoint "
-            "of one as models.san.generator, or set models.san.textures=true where the dataset has its own"
-        )
+        if phase.stage == STAGE and generates and settings.generator is None and GENERATOR_STAGE not in before:
+            raise ValueError(
+                f"models.san.textures: nothing generates them for phase {name}: add a phase of stage {GENERATOR_STAGE} "
+                "before it, name the checkpoint of one as models.san.generator, or set models.san.textures=own where "
+                "the dataset has some"
+            )
+        before.add(phase.stage)
 
 
 def _require_generator(place: str) -> None:
@@ -95,7 +99,7 @@ def _require_generator(place: str) -> None:
 def require_textures(config: RunConfig, dataset: Dataset) -> None:
     """
     Raises:
-        ValueError: true textures are asked for, and the dataset has none.
+        ValueError: the dataset's own textures are asked for, and it has none.
     """
-    if settings_of(config).textures == "true" and not dataset.has_textures:
+    if settings_of(config).textures == "own" and not dataset.has_textures:
         raise ValueError(f"models.san.textures: {dataset.name} has no textures of its people; set it to generated")

@@ -14,9 +14,8 @@ from reid.training import (
     CheckpointError,
     PhaseState,
     Stage,
+    load_into,
     load_state,
-    load_weights,
-    require_same,
     resolve_precision,
     without_training_modules,
 )
@@ -111,9 +110,7 @@ def load_model(location: str, config: RunConfig, device: torch.device) -> Traine
     state = load_state(location)
     stage = find_stage(state.stage)
     model = stage.build(config, state.labels, pretrained=False)
-    weights = load_weights(location)
-    require_same(location, weights, model.state_dict())
-    model.load_state_dict(weights)
+    load_into(location, model)
     return Trained(model=without_training_modules(model, stage).to(device).eval(), stage=stage, state=state)
 
 

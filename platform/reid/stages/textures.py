@@ -17,11 +17,10 @@ from reid.data import Dataset, ReIDBatches
 from reid.evaluation import Evaluation
 from reid.models import SAN
 from reid.pictures import textures_picture
+from reid.stages.spread import evenly_spread, mean_of
 from reid.training import Known, Labels, autocast, gather_rows, rank_and_world
 
 PREFIX = "eval/textures"
-MEAN_OVER = 1024
-"""Textures that the mean texture is made of, evenly spread over the training split, if it has as many."""
 SHOWN = 8
 """Images in the picture, evenly spread over the split."""
 PLACES = ("visible", "hidden", "all")
@@ -86,16 +85,17 @@ def check_textures(
         with autocast(device, dtype):
             return model.reconstruct(checked.inference(indices))
 
-    errors = _errors(reconstruct, _mean_texture(train), checked, config.evaluation.batch_size)
+    errors = _errors(reconstruct, mean_of(train.textures, len(train)), checked, config.evaluation.batch_size)
     metrics = {
         f"{PREFIX}/{place}" if whose == "model" else f"{PREFIX}/{whose}/{place}": value
         for (whose, place), value in errors.items()
     }
     place = "visible" if ("mean", "visible") in errors else "all"
-    metrics[f"{PREFIX}/below_mean"] = 1 - errors["model", place] / errors["mean", place]
+    if errors["mean", place]:  # else everyone's texture is the same
+        metrics[f"{PREFIX}/below_mean"] = 1 - errors["model", place] / errors["mean", place]
     if rank_and_world()[0] > 0 or not illustrated:
         return Evaluation(metrics=metrics)
-    shown = _spread_over(checked, SHOWN)
+    shown = evenly_spread(len(checked), SHOWN)
     columns = {"reconstructed": reconstruct(shown), "true texture": checked.textures(shown)}
     aspect = config.data.width / config.data.height
     picture = textures_picture(checked.split.gather(shown).numpy(), columns, aspect=aspect)
@@ -109,23 +109,13 @@ def query_textures(
     """`textures.png`: what a model in evaluation mode reconstructs of some queries, beside their own textures if the
     dataset has them."""
     batches = ReIDBatches(dataset, "query", config.data, device=device, channels_last=config.channels_last)
-    shown = _spread_over(batches, SHOWN)
+    shown = evenly_spread(len(batches), SHOWN)
     with autocast(device, dtype):
         columns = {"reconstructed": model.reconstruct(batches.inference(shown))}
     if dataset.has_textures:
         columns["true texture"] = batches.textures(shown)
     aspect = config.data.width / config.data.height
     return {"textures.png": textures_picture(batches.split.gather(shown).numpy(), columns, aspect=aspect)}
-
-
-def _spread_over(batches: ReIDBatches, most: int) -> NDArray[np.int64]:
-    return np.unique(np.linspace(0, len(batches) - 1, min(len(batches), most)).round().astype(np.int64))
-
-
-def _mean_texture(batches: ReIDBatches) -> Tensor:
-    chosen = _spread_over(batches, MEAN_OVER)
-    parts = np.array_split(chosen, -(-len(chosen) // 64))
-    return torch.stack([batches.textures(part).sum(dim=0) for part in parts]).sum(dim=0) / len(chosen)
 
 
 def _errors(

@@ -141,13 +141,13 @@ def restore(
         CheckpointError: a tensor is missing, left over or of another shape; model and optimiser are then as before.
     """
     state, weights = load_state(location), load_weights(location)
-    require_same(location, weights, model.state_dict())
+    _require_same(location, weights, model.state_dict())
     tensors = _tensors(location, OPTIMIZER)
     trained = {key: tensors.pop(key) for key in list(tensors) if key.startswith(f"{TRAINED}/")}
     parameters = dict(model.named_parameters())
     _require_moments(location, tensors, parameters)
     if average is not None:
-        require_same(f"{location}/{OPTIMIZER}", _without_prefix(trained), model.state_dict())
+        _require_same(f"{location}/{OPTIMIZER}", _without_prefix(trained), model.state_dict())
         average.model.load_state_dict(weights)
         average.resume()
         weights = _without_prefix(trained)
@@ -194,7 +194,18 @@ def _write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def require_same(location: str, given: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+def load_into(location: str, model: nn.Module) -> None:
+    """Give a model the weights of a checkpoint.
+
+    Raises:
+        CheckpointError: the checkpoint is damaged, or a tensor is missing, left over or of another shape.
+    """
+    weights = load_weights(location)
+    _require_same(location, weights, model.state_dict())
+    model.load_state_dict(weights)
+
+
+def _require_same(location: str, given: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
     """
     Raises:
         CheckpointError: a tensor is missing, left over or of another shape.
