@@ -1,11 +1,11 @@
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import fields
 
 import pytest
 import torch
 from torch import Tensor
 
-from reid.losses import OneRank, map_triplets, reconstruction_error
+from reid.losses import OneRank, Ranks, map_triplets, reconstruction_error
 
 SHAPES = ((5, 4, 2), (4, 8, 4), (3, 16, 8), (2, 32, 16))
 TABLE = {0: (0, 1, 4), 1: (1, 2, 5), 2: (2, 3, 6), 3: (3, 0, 4)}
@@ -84,52 +84,22 @@ def test_larger_maps_alone_satisfy_raw_distances_but_not_those_of_unit_maps() ->
     assert large["unit"] == pytest.approx(small["unit"])
 
 
-@dataclass
-class _RankOf:
-    """One of several ranks whose tensors are all at hand."""
-
-    rank: int
-    world_size: int
-    rows: list[list[Tensor]]
-    """What the ranks have gathered, in the order of the calls."""
-    count: int = 0
-    totals: float = 0.0
-
-    def gather(self, tensor: Tensor) -> Tensor:
-        raise NotImplementedError
-
-    def gather_one(self, tensor: Tensor) -> Tensor:
-        gathered = self.rows[self.count]
-        self.count += 1
-        assert torch.equal(gathered[self.rank], tensor)
-        return torch.stack(gathered)
-
-    def total(self, count: Tensor) -> Tensor:
-        return torch.full_like(count, self.totals)
+def found_of(maps: Sequence[Tensor], ranks: Ranks) -> dict[str, Tensor]:
+    found = map_triplets(maps, ranks, margin=0.3)
+    return {field.name: getattr(found, field.name) for field in fields(found)}
 
 
 @pytest.mark.parametrize("shares", [(1, 1), (2, 1), (1, 3, 2)])
-def test_several_ranks_are_one(shares: tuple[int, ...]) -> None:
+def test_several_ranks_are_one(shares: tuple[int, ...], mean_over_ranks: Callable[..., dict[str, Tensor]]) -> None:
     maps = maps_of(sum(shares))
-    alone = map_triplets(maps, OneRank(), margin=0.3)
-    starts = [4 * sum(shares[:rank]) for rank in range(len(shares))]
-    firsts = [
-        [maps[number][start + negative - 4].flatten() for start in starts] for number, (_, _, negative) in TABLE.items()
-    ]
-    triplets = 4.0 * (sum(shares) - 1)
-    local = [
-        map_triplets(
-            [one[start : start + 4 * share] for one in maps],
-            _RankOf(rank=rank, world_size=len(shares), rows=firsts, totals=triplets),
-            margin=0.3,
-        )
-        for rank, (start, share) in enumerate(zip(starts, shares, strict=True))
-    ]
-    for name in ("loss", "active", "positive_distance", "negative_distance"):
-        mean = torch.stack([getattr(one, name) for one in local]).mean()
-        torch.testing.assert_close(mean, getattr(alone, name))
-    together = torch.stack([one.loss for one in local]).mean()
-    for one, other in zip(torch.autograd.grad(together, maps), torch.autograd.grad(alone.loss, maps), strict=True):
+    alone = found_of(maps, OneRank())
+    shards = list(zip(*(one.split([4 * share for share in shares]) for one in maps), strict=True))
+    together = mean_over_ranks(found_of, shards)
+    assert together.keys() == alone.keys()
+    for name, expected in alone.items():
+        torch.testing.assert_close(together[name], expected)
+    gradients = (torch.autograd.grad(found["loss"], maps) for found in (together, alone))
+    for one, other in zip(*gradients, strict=True):
         torch.testing.assert_close(one, other)
 
 
