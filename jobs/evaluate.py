@@ -3,7 +3,7 @@
 
 import _tree  # noqa: F401 - first: it puts this tree's package on the path
 
-from reid.jobs.evaluate import main
+from reid.jobs import evaluate
 
 if __name__ == "__main__":
-    main()
+    evaluate()

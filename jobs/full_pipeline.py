@@ -3,7 +3,7 @@
 
 import _tree  # noqa: F401 - first: it puts this tree's package on the path
 
-from reid.jobs.full_pipeline import main
+from reid.jobs import pipeline
 
 if __name__ == "__main__":
-    main()
+    pipeline()

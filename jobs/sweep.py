@@ -3,7 +3,7 @@
 
 import _tree  # noqa: F401 - first: it puts this tree's package on the path
 
-from reid.jobs.sweep import main
+from reid.jobs import sweep
 
 if __name__ == "__main__":
-    main()
+    sweep()

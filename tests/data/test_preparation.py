@@ -18,6 +18,7 @@ from PIL import Image
 from reid.data import DataError, map_in_process, open_dataset, plan_digest, prepare
 from reid.data.chunks import Chunk
 from reid.data.store import Encoding
+from reid.progress import Bar, Silence, listening
 
 SPLITS = {"train": 12, "query": 2, "gallery": 6}
 
@@ -121,10 +122,19 @@ def test_relative_folders_reach_tasks_that_run_elsewhere(
     assert len(open_dataset(tmp_path / "store").splits["train"]) == 12
 
 
+class OnBars(Silence):
+    """Calls a function with every bar."""
+
+    def __init__(self, function: Callable[[Bar], None]) -> None:
+        self.move = function  # type: ignore[method-assign]
+
+
 def test_progress_counts_every_image(market_once: Path, tmp_path: Path) -> None:
-    seen: list[tuple[int, int]] = []
-    prepare("embedded", market_once, tmp_path / "store", progress=lambda done, total: seen.append((done, total)))
-    assert seen == [(4, 20), (8, 20), (12, 20), (14, 20), (18, 20), (20, 20)]
+    seen: list[Bar] = []
+    with listening(OnBars(seen.append)):
+        prepare("embedded", market_once, tmp_path / "store")
+    assert [bar.done for bar in seen] == [0, 4, 8, 12, 14, 18, 20, 20]
+    assert {(bar.title, bar.total, bar.unit) for bar in seen} == {("preparing embedded", 20, "images")}
 
 
 def test_large_splits_become_several_shards(market_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,10 +163,13 @@ KILLED_RUN = """
 import os, signal, sys
 import reid.data.preparation as module
 module.CHUNK_ROWS = 4
-def progress(done, total):
-    if done == 8:
-        os.kill(os.getpid(), signal.SIGKILL)
-module.prepare("embedded", sys.argv[1], sys.argv[2], progress=progress)
+from reid.progress import Silence, listening
+class Killer(Silence):
+    def move(self, bar):
+        if bar.done == 8:
+            os.kill(os.getpid(), signal.SIGKILL)
+with listening(Killer()):
+    module.prepare("embedded", sys.argv[1], sys.argv[2])
 """
 
 
@@ -192,12 +205,12 @@ def test_a_killed_run_goes_on_where_it_was(market: Path, tmp_path: Path) -> None
 def test_a_changed_source_is_not_mixed_with_an_unfinished_run(market: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
 
-    def interrupt(done: int, total: int) -> None:
-        if done == 8:
+    def interrupt(bar: Bar) -> None:
+        if bar.done == 8:
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        prepare("embedded", market, store, progress=interrupt)
+    with pytest.raises(KeyboardInterrupt), listening(OnBars(interrupt)):
+        prepare("embedded", market, store)
     assert files_below(store) >= {"parts/train-000000000.arrow"}
     first = sorted((market / "bounding_box_train").glob("*.jpg"))[0]
     Image.new("RGB", (64, 128), (10, 200, 30)).save(first)

@@ -14,11 +14,13 @@ from reid.experiments.extraction import require_writable
 ROOT = Path(__file__).parents[2]
 PREPARING = """
 import sys
-from reid.jobs import prepare_data
+from functools import partial
+from reid import jobs
+prepare_data = partial(jobs.prepare.main, standalone_mode=False)
 settings = ["scaling.num_workers=0", "data.height=32", "data.width=16", f"storage={sys.argv[1]}"]
 print("ready", flush=True)
 sys.stdin.read()
-prepare_data.main(["--preset", "smoke", *(part for setting in settings for part in ("--set", setting))])
+prepare_data(["--preset", "smoke", *(part for setting in settings for part in ("--set", setting))])
 """
 
 

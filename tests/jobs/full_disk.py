@@ -6,11 +6,18 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
-from reid.jobs import export, extract, full_pipeline, prepare_data
+from reid import jobs
 from reid.storage import DiskFullError
 from reid.tracking import Recorder, RunRecord
+
+export = partial(jobs.export.main, standalone_mode=False)
+extract = partial(jobs.extract.main, standalone_mode=False)
+full_pipeline = partial(jobs.pipeline.main, standalone_mode=False)
+prepare_data = partial(jobs.prepare.main, standalone_mode=False)
+
 
 DISK = Path(sys.argv[1])
 TOY = Path(__file__).with_name("toy.py")
@@ -51,23 +58,23 @@ def weights(storage: Path) -> str:
 
 if __name__ == "__main__":
     preset = ("--preset", "toy")
-    attempt("rendering", prepare_data.main, *preset, free=400)
-    attempt("preparing", prepare_data.main, *preset, free=2_000)
-    attempt("merging", prepare_data.main, *preset, free=4_500)
-    attempt("prepared", prepare_data.main, *preset, free=9_000)
-    attempt("database", full_pipeline.main, *preset, free=300)
-    attempt("training", full_pipeline.main, *preset, free=1_300)
-    attempt("trained", full_pipeline.main, *preset, free=40_000)
+    attempt("rendering", prepare_data, *preset, free=400)
+    attempt("preparing", prepare_data, *preset, free=2_000)
+    attempt("merging", prepare_data, *preset, free=4_500)
+    attempt("prepared", prepare_data, *preset, free=9_000)
+    attempt("database", full_pipeline, *preset, free=300)
+    attempt("training", full_pipeline, *preset, free=1_300)
+    attempt("trained", full_pipeline, *preset, free=40_000)
     (checkpoint,) = STORAGE.glob("runs/*/second/epoch_0003")
     exporting = ("--checkpoint", checkpoint, "--output", DISK / "out", "--alias", "again")
-    attempt("exporting", export.main, *exporting, free=60)
-    attempt("exported", export.main, *exporting, free=4_000)
+    attempt("exporting", export, *exporting, free=60)
+    attempt("exported", export, *exporting, free=4_000)
     (images,) = STORAGE.glob("sources/*/market1501/query")
     extracting = ("--checkpoint", checkpoint, "--images", images, "--output", DISK / "table.parquet")
-    attempt("extracting", extract.main, *extracting, free=4)
-    attempt("extracted", extract.main, *extracting, free=4_000)
+    attempt("extracting", extract, *extracting, free=4)
+    attempt("extracted", extract, *extracting, free=4_000)
     attempt("recording", put_away, free=4)
-    attempt("undisturbed", full_pipeline.main, *preset, free=40_000, storage=DISK / "whole")
+    attempt("undisturbed", full_pipeline, *preset, free=40_000, storage=DISK / "whole")
     print(
         json.dumps(
             {"stage": "weights", "said": None, "partial": [], "same": weights(STORAGE) == weights(DISK / "whole")}

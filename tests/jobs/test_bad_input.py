@@ -6,15 +6,21 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import scipy.io
 
+from reid import jobs
 from reid.data import map_in_process
 from reid.embedded import EDITION, SIZES, render_market1501
-from reid.jobs import evaluate, full_pipeline, prepare_data
+
+evaluate = partial(jobs.evaluate.main, standalone_mode=False)
+full_pipeline = partial(jobs.pipeline.main, standalone_mode=False)
+prepare_data = partial(jobs.prepare.main, standalone_mode=False)
+
 
 ROOT = Path(__file__).parents[2]
 SMALL = ("data.height=32", "data.width=16", "scaling.num_workers=0", "phases.pose=null", "phases.intermediate=null")
@@ -62,7 +68,7 @@ def source(rendered: Path, storage: Path) -> Path:
 @pytest.fixture
 def store(source: Path, storage: Path) -> Path:
     """The prepared benchmark."""
-    prepare_data.main(arguments())
+    prepare_data(arguments())
     (store,) = (path for path in (storage / "stores").iterdir() if path.is_dir())
     return store
 
@@ -118,7 +124,7 @@ def test_the_command_line_says_all_settings_that_are_wrong_and_no_more(tmp_path:
 def test_settings_that_do_not_fit_the_data_or_the_machine(
     source: Path, storage: Path, overrides: list[str], message: str
 ) -> None:
-    assert message in refused(full_pipeline.main, arguments(*overrides))
+    assert message in refused(full_pipeline, arguments(*overrides))
     assert not [path for path in left(storage) if path.endswith("safetensors")]
 
 
@@ -129,7 +135,7 @@ def test_all_sources_that_are_missing_are_named_at_once(storage: Path, overrides
     pose = "phases.pose={stage: pose, epochs: 1, learning_rate: 0.1, halve_every: 1}"
     settings = [setting for setting in TINY if not setting.startswith("phases.pose")]
     settings += ["data.name=market1501", pose, *overrides]
-    message = refused(full_pipeline.main, ["--preset", "smoke", *(part for s in settings for part in ("--set", s))])
+    message = refused(full_pipeline, ["--preset", "smoke", *(part for s in settings for part in ("--set", s))])
     assert f"data.source: {what}; set it to the folder where market1501 was unpacked" in message
     assert f"data.pose_source: {what}; set it to a COCO folder with annotations/ and train2017/" in message
 
@@ -137,7 +143,7 @@ def test_all_sources_that_are_missing_are_named_at_once(storage: Path, overrides
 def test_a_folder_without_one_split(rendered: Path, storage: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(rendered, tmp_path / "market"))
     shutil.rmtree(folder / "query")
-    message = refused(full_pipeline.main, arguments("data.name=market1501", f"data.source={folder}"))
+    message = refused(full_pipeline, arguments("data.name=market1501", f"data.source={folder}"))
     assert f"{folder} lacks query/: point data.source at the folder of" in message
     assert left(storage) == []
 
@@ -199,7 +205,7 @@ def field_not_annotated(source: Path) -> str:
 )
 def test_a_source_that_is_damaged(source: Path, storage: Path, damage: Callable[[Path], str]) -> None:
     expected = damage(source)
-    message = refused(full_pipeline.main, arguments())
+    message = refused(full_pipeline, arguments())
     assert re.search(expected, message), message
     assert str(source) in message
     assert "\n" not in message
@@ -229,7 +235,7 @@ def newer(store: Path) -> str:
 def test_a_store_that_is_damaged(store: Path, storage: Path, damage: Callable[[Path], str]) -> None:
     expected = damage(store)
     before = left(storage)
-    message = refused(full_pipeline.main, arguments())
+    message = refused(full_pipeline, arguments())
     assert re.search(expected, message), message
     assert "\n" not in message
     assert left(storage) == before
@@ -237,20 +243,20 @@ def test_a_store_that_is_damaged(store: Path, storage: Path, damage: Callable[[P
 
 def test_a_storage_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    message = refused(full_pipeline.main, arguments(f"storage={tmp_path}/file/reid"))
+    message = refused(full_pipeline, arguments(f"storage={tmp_path}/file/reid"))
     assert re.search(rf"storage: cannot write to {tmp_path}/file/reid \(.*\); set storage=… or REID_STORAGE", message)
 
 
 def test_a_remote_storage_needs_a_tracking_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    message = refused(full_pipeline.main, arguments(f"storage={tmp_path.as_uri()}/remote"))
+    message = refused(full_pipeline, arguments(f"storage={tmp_path.as_uri()}/remote"))
     assert "tracking.uri: is needed, since no database file can lie at" in message
     assert "MLFLOW_TRACKING_URI" in message
 
 
 def test_a_password_in_the_storage_is_refused_unseen() -> None:
-    message = refused(full_pipeline.main, arguments("storage=s3://key:s3cret@bucket/reid"))
+    message = refused(full_pipeline, arguments("storage=s3://key:s3cret@bucket/reid"))
     assert "storage: holds a password" in message
     assert "s3cret" not in message
 
@@ -258,15 +264,15 @@ def test_a_password_in_the_storage_is_refused_unseen() -> None:
 @pytest.mark.slow
 def test_a_checkpoint_of_another_architecture(store: Path, storage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    full_pipeline.main(arguments())
+    full_pipeline(arguments())
     (checkpoint,) = (storage / "runs").glob("*/baseline/epoch_0001")
     argv = [*arguments("model.trunk=resnet34"), "--checkpoint", str(checkpoint)]
-    message = refused(evaluate.main, argv)
+    message = refused(evaluate, argv)
     assert f"{checkpoint} is of another architecture" in message
     assert "use the configuration that wrote it" in message
     (checkpoint / "model.safetensors").write_bytes(b"cut short")
-    assert f"{checkpoint}/model.safetensors is damaged" in refused(evaluate.main, argv)
-    nowhere = refused(evaluate.main, [*arguments(), "--checkpoint", f"{storage}/nowhere"])
+    assert f"{checkpoint}/model.safetensors is damaged" in refused(evaluate, argv)
+    nowhere = refused(evaluate, [*arguments(), "--checkpoint", f"{storage}/nowhere"])
     assert f"{storage}/nowhere is no checkpoint: it has no phase.json" in nowhere
 
 

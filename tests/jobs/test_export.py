@@ -1,17 +1,21 @@
 """`jobs/export.py`: from a checkpoint to files and a registered model."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from mlflow import MlflowClient
 
+from reid import jobs
 from reid.config import load_config
 from reid.experiments.export import descriptor_of
 from reid.export.descriptor import CARD, ONNX, PT2, Card, example_images, load_onnx, load_pt2
-from reid.jobs import export
 from reid.stages import load_model
+
+export = partial(jobs.export.main, standalone_mode=False)
+
 
 SIZE = (64, 32)
 Save = Callable[..., Path]
@@ -25,7 +29,7 @@ def storage(storage: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def refused(argv: list[str]) -> str:
     with pytest.raises(SystemExit) as caught:
-        export.main(argv)
+        export(argv)
     assert isinstance(caught.value.code, str)
     assert "\n" not in caught.value.code
     return caught.value.code
@@ -40,7 +44,7 @@ def test_a_checkpoint_becomes_files_and_a_version(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     checkpoint = save_untrained("intermediate")
-    export.main(["--checkpoint", str(checkpoint), "--alias", "current"])
+    export(["--checkpoint", str(checkpoint), "--alias", "current"])
     folder = storage / "exports" / "walk-1.intermediate"
     assert {file.name for file in folder.iterdir()} == {PT2, ONNX, CARD}
     assert [path.name for path in folder.parent.glob("[!.]*")] == [folder.name]
@@ -62,7 +66,7 @@ def test_a_checkpoint_becomes_files_and_a_version(
     assert f"torch.export.load('{folder}/{PT2}').module()" in printed
 
     plant_pickle(folder / PT2, tmp_path / "unpickled")
-    export.main(["--checkpoint", str(checkpoint)])
+    export(["--checkpoint", str(checkpoint)])
     assert not (tmp_path / "unpickled").exists(), "a program that somebody else had put there was loaded"
     torch.testing.assert_close(load_pt2(folder / PT2)(images_BCHW), expected_BD, rtol=0, atol=1e-5)
     assert "version 1, alias exported" in capsys.readouterr().out
@@ -92,5 +96,5 @@ def test_what_cannot_be_exported(save_untrained: Save, storage: Path, tmp_path: 
 @pytest.mark.slow
 def test_a_checkpoint_that_states_no_run_is_exported_under_its_own_name(save_untrained: Save, storage: Path) -> None:
     checkpoint = save_untrained("baseline", run=None)
-    export.main(["--checkpoint", str(checkpoint), "--set", "name=mine"])
+    export(["--checkpoint", str(checkpoint), "--set", "name=mine"])
     assert (storage / "exports" / "mine.baseline" / CARD).is_file()

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,13 @@ import pytest
 import torch
 from PIL import Image
 
+from reid import jobs
 from reid.data import map_in_process, open_dataset, prepare
 from reid.data.descriptors import DescriptorTable
 from reid.embedded import SIZES, render_market1501
-from reid.jobs.extract import main
+
+main = partial(jobs.extract.main, standalone_mode=False)
+
 
 Save = Callable[..., Path]
 

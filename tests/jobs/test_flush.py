@@ -5,16 +5,21 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 
+from reid import jobs
 from reid.config import load_config
 from reid.experiments.records import open_recorder
-from reid.jobs import flush, full_pipeline
 from reid.storage import Storage
 from reid.tracking import Measurement, RunRecord
+
+flush = partial(jobs.flush.main, standalone_mode=False)
+full_pipeline = partial(jobs.pipeline.main, standalone_mode=False)
+
 
 ROOT = Path(__file__).parents[2]
 RECORD = RunRecord(
@@ -39,12 +44,12 @@ def test_what_a_job_could_not_send_is_sent_once(storage: Path, capsys: pytest.Ca
         runs.put(RECORD)
     (folder,) = (storage / "outbox").iterdir()
     (folder / "torn.json").write_text('{"key": "to')
-    message = refused(flush.main)
+    message = refused(flush)
     assert message.startswith(f"error: MLflow at sqlite:///{blocked} lacks 1 of 2 records, which wait in {folder}")
     assert f"{folder}/torn.damaged was damaged" in capsys.readouterr().out
     blocked.rmdir()
     for sent in (1, 0):
-        flush.main([])
+        flush([])
         assert f"has all records; {sent} were sent now" in capsys.readouterr().out
     client = MlflowClient(tracking_uri=f"sqlite:///{blocked}")
     (run,) = client.search_runs([client.get_experiment_by_name("reid").experiment_id])
@@ -62,7 +67,7 @@ def test_a_job_says_why_mlflow_took_nothing(storage: Path) -> None:
     assert f"took no record, it is kept in {runs.kept()[0]}: (sqlite3.OperationalError) unable to open" in job.stderr
 
 
-@pytest.mark.parametrize("job", [flush.main, full_pipeline.main])
+@pytest.mark.parametrize("job", [flush, full_pipeline])
 def test_a_damaged_database_stops_a_job_before_it_does_anything(
     storage: Path, job: Callable[[Sequence[str]], None]
 ) -> None:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,11 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from reid import jobs
 from reid.config import load_config
-from reid.jobs import sweep
+
+sweep = partial(jobs.sweep.main, standalone_mode=False)
+
 
 TRIALS, EPOCHS = 3, 3
 SETTINGS = {
@@ -226,7 +230,7 @@ class TestSweep:
 )
 def test_settings_that_permit_no_sweep(storage: Path, overrides: list[str], message: str) -> None:
     with pytest.raises(SystemExit) as caught:
-        sweep.main(["--preset", "smoke", *(part for override in overrides for part in ("--set", override))])
+        sweep(["--preset", "smoke", *(part for override in overrides for part in ("--set", override))])
     assert message in str(caught.value.code)
     assert not list(storage.glob("runs/*"))
 
@@ -235,4 +239,4 @@ def test_a_remote_storage_needs_a_study(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://nowhere.invalid")
     with pytest.raises(SystemExit, match=r"search\.study: is needed, since no database file can lie at file://"):
-        sweep.main(["--preset", "smoke", "--set", f"storage={tmp_path.as_uri()}/remote"])
+        sweep(["--preset", "smoke", "--set", f"storage={tmp_path.as_uri()}/remote"])

@@ -171,18 +171,17 @@ def view_into(file: StringIO, *, terminal: bool, total: int = 20) -> LiveView:
     return LiveView(name="focal_triplet-3f2a", metric_names=METRICS, total=total, console=console)
 
 
-def test_a_log_gets_one_line_for_each_trial_that_is_over() -> None:
-    file = StringIO()
+def test_a_log_gets_one_line_for_each_trial_that_is_over(capsys: pytest.CaptureFixture[str]) -> None:
     params = {"loss.alpha": 0.25, "phases.final.learning_rate": 1e-4, "model.layout": "[bold]" + "x" * 80}
-    with view_into(file, terminal=False) as view:
+    with view_into(StringIO(), terminal=False) as view:
         view.update([row(0, "running", 0.1, params=params), row(1, "waiting")])
-        assert file.getvalue() == ""
+        assert capsys.readouterr().out == ""
         ended = time.time() + 1
         first = row(0, mAP=0.6123, params=params, ended=ended)
         view.update([first, row(1, "running")])
         view.update([first, row(1, "failed", ended=ended)])
         view.update([first, row(1, "failed", ended=ended), row(2, "stopped", 0.3, ended=ended)])
-    assert file.getvalue().splitlines() == [
+    assert capsys.readouterr().out.splitlines() == [
         "[1/20] trial 0 finished: mAP 61.2%, dimensions 2048, 12/12 epochs, "
         f"α 0.25, learning_rate 1e-4, layout [bold]{'x' * 80}",
         "[2/20] trial 1 failed: 2/12 epochs",
@@ -190,14 +189,13 @@ def test_a_log_gets_one_line_for_each_trial_that_is_over() -> None:
     ]
 
 
-def test_a_log_does_not_repeat_an_earlier_session() -> None:
-    file = StringIO()
+def test_a_log_does_not_repeat_an_earlier_session(capsys: pytest.CaptureFixture[str]) -> None:
     earlier = [row(n, mAP=0.5, ended=STARTED) for n in range(3)]
-    with view_into(file, terminal=False) as view:
+    with view_into(StringIO(), terminal=False) as view:
         view.update(earlier[:1])
         view.update(earlier)
         view.update([*earlier, row(3, mAP=0.5, ended=time.time() + 1)])
-    (line,) = file.getvalue().splitlines()
+    (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith("[4/20] trial 3 finished")
 
 

@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "platform" / "reid"
 LAYERS = (
     "config",
+    "progress",
     "models",
     "losses",
     "storage",

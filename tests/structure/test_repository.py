@@ -10,7 +10,10 @@ import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import click
 import pytest
+
+from reid import jobs
 
 ROOT = Path(__file__).parents[2]
 SOURCES = ("platform", "jobs", "datasets", "tests", "benchmarks", ".ci")
@@ -237,11 +240,17 @@ def test_a_script_that_works_itself_is_found(tmp_path: Path, body: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["full_pipeline", "prepare_data", "evaluate", "export", "extract", "sweep", "ablation", "flush"]
+    ("script", "command"),
+    [
+        ("full_pipeline", "pipeline"),
+        ("prepare_data", "prepare"),
+        *((name, name) for name in ("evaluate", "export", "extract", "sweep", "ablation", "flush")),
+    ],
 )
-def test_the_job_is_there(name: str) -> None:
-    assert (ROOT / "jobs" / f"{name}.py").is_file()
-    assert (ROOT / "platform" / "reid" / "jobs" / f"{name}.py").is_file()
+def test_a_script_is_a_command_and_no_more(script: str, command: str) -> None:
+    assert f"from reid.jobs import {command}\n" in (ROOT / "jobs" / f"{script}.py").read_text()
+    assert isinstance(getattr(jobs, command), click.Command)
+    assert command in jobs.main.commands
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 import ray
 
 from reid.cluster.placement import worker_resources
+from reid.cluster.relay import relayed
 from reid.cluster.runner import EpochObserver, PhaseFailedError, Stopped, fit
 from reid.config import with_settings
 from reid.storage import Place
@@ -106,6 +107,7 @@ def run_in_order(
             started.stop()
 
 
+@relayed
 def _fit(job: PhaseJob, place: Place, observe: EpochObserver) -> Place | Stopped:
     try:
         return fit(job, place=place, observe=observe)

@@ -10,8 +10,10 @@ from pathlib import Path
 import ray
 
 import reid
-from reid.cluster.ray_internals import last_started_address, on_loopback
+from reid.cluster.ray_internals import last_started_address, on_loopback, route_output
+from reid.cluster.relay import hear
 from reid.config import load_extensions, set_until_exit
+from reid.progress import note, say
 
 LOOPBACK = "lo"
 """Linux's name of the network interface."""
@@ -23,13 +25,20 @@ def connect(extensions: Sequence[str] = ()) -> None:
     One that is started here listens on loopback alone, with all that runs on it.
 
     The package's own source travels along: workers run the code that was submitted, whatever version is installed. So
-    do extensions, which load where a configuration that names them arrives.
+    do extensions, which load where a configuration that names them arrives. What is said on the cluster with
+    `reid.progress` is heard here, and what its processes print is noted.
 
     Raises:
         ConnectionError: nothing answers at `RAY_ADDRESS`.
     """
     if ray.is_initialized():
         return
+    _join(extensions)
+    route_output(note)
+    hear()
+
+
+def _join(extensions: Sequence[str]) -> None:
     modules: list[object] = [str(Path(reid.__file__).parent), *load_extensions(extensions)]
     start = partial(ray.init, runtime_env={"py_modules": modules}, logging_level=logging.ERROR)
     if "RAY_ADDRESS" in os.environ:
@@ -40,7 +49,7 @@ def connect(extensions: Sequence[str] = ()) -> None:
             start(address=address)
             return
         except ConnectionError:
-            print(f"the cluster last started here, {address}, does not answer: starting one for this job", flush=True)
+            say(f"the cluster last started here, {address}, does not answer: starting one for this job")
     # A token for this cluster alone: Ray would leave one in the home directory that other users can read, and that
     # changes how clusters started later behave. And nobody takes this node away.
     set_until_exit({"RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"})

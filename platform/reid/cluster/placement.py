@@ -7,11 +7,11 @@ import torch
 from ray.exceptions import GetTimeoutError
 from ray.util.placement_group import placement_group, remove_placement_group
 
-from reid.config import RunConfig, ScalingConfig
+from reid.config import JobStoppedError, RunConfig, ScalingConfig
 from reid.training import choose_device, resolve_precision
 
 
-class PlacementError(RuntimeError):
+class PlacementError(JobStoppedError):
     """The cluster cannot place the workers asked for."""
 
 

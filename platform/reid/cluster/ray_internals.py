@@ -1,11 +1,13 @@
 """What Ray keeps to itself and we need nevertheless, each with its reason: to be looked at when it is renewed."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import ray.train.v2._internal.execution.context
 from ray._private import ray_constants
+from ray._private.ray_logging import global_worker_stdstream_dispatcher
 from ray._private.services import find_bootstrap_address
 from ray.train.torch.config import _TorchBackend as TorchBackend
 
@@ -24,6 +26,7 @@ __all__ = [
     "TorchTrainer",
     "last_started_address",
     "on_loopback",
+    "route_output",
     "silence_reports",
 ]
 
@@ -51,6 +54,25 @@ def on_loopback() -> Iterator[None]:
         yield
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = allowed
+
+
+def route_output(hear: Callable[[str], None]) -> None:
+    """What the cluster's processes print goes, line by line, to a function, and not to this process's own output; what
+    Ray logs here goes where all logging goes.
+
+    `ray.init(log_to_driver=False)` would drop the former. That Ray counts what several say in the same words is lost.
+    """
+
+    def handle(data: dict[str, Any]) -> None:
+        who = data.get("actor_name") or data.get("task_name") or "process"
+        for line in data["lines"]:
+            hear(f"({who} pid={data['pid']}, {data['ip']}) {line}")
+
+    own = logging.getLogger("ray")
+    own.handlers.clear()
+    own.propagate = True
+    global_worker_stdstream_dispatcher.remove_handler("ray_print_logs")
+    global_worker_stdstream_dispatcher.add_handler("reid", handle)
 
 
 def silence_reports() -> None:

@@ -15,8 +15,10 @@ from ray.train.torch import get_device
 from reid.cluster import ray_internals as ray_train
 from reid.cluster.placement import uses_gpu, worker_resources
 from reid.cluster.process_group import ProcessGroup
-from reid.config import RunConfig, ScalingConfig, environment
+from reid.cluster.relay import hear_out, relaying
+from reid.config import JobStoppedError, RunConfig, ScalingConfig, environment
 from reid.evaluation import Evaluation
+from reid.progress import track
 from reid.stages import score_checkpoint
 from reid.storage import DiskFullError, Place, room_for
 from reid.training import (
@@ -48,7 +50,7 @@ EpochObserver = Callable[[PhaseState], None]
 """Told of all finished epochs after each, in one place for the whole run; one whose process dies may not be told of."""
 
 
-class PhaseFailedError(RuntimeError):
+class PhaseFailedError(JobStoppedError):
     """A phase stopped for a reason that a restart would not cure."""
 
 
@@ -123,12 +125,14 @@ def _run_workers(
             run_config=_run_config(scaling, place, callbacks),
         )
         try:
-            with room_for(place):
+            with room_for(place), track(what):
                 result = cast(ray_train.Result, trainer.fit())
         except DiskFullError as error:
             raise NoRoomError(f"{what} stopped: {error}") from error
         except ray.train.TrainingFailedError as error:
             raise PhaseFailedError(f"{what} failed: {error}") from error
+        finally:
+            hear_out()
     if isinstance(result.return_value, Stopped):
         raise _failure(what, result.return_value)
     return result
@@ -179,9 +183,12 @@ def _failure(what: str, stopped: Stopped) -> PhaseFailedError:
 
 
 def _train_worker(config: dict[str, Any]) -> Stopped | None:
+    with relaying(silent=rank_and_world()[0] > 0):
+        return _train(**config)
+
+
+def _train(job: PhaseJob, place: Place) -> Stopped | None:
     ray_train.silence_reports()
-    job: PhaseJob = config["job"]
-    place: Place = config["place"]
 
     def report(state: PhaseState, save: Save) -> None:
         _from_rank_zero(lambda: write_checkpoint(place, state.epoch, save))
@@ -228,7 +235,8 @@ def _seen_here(place: Place) -> Place:
 
 def _score_worker(config: dict[str, Any]) -> Evaluation | Stopped:
     try:
-        return score_checkpoint(**config, device=get_device())
+        with relaying(silent=rank_and_world()[0] > 0):
+            return score_checkpoint(**config, device=get_device())
     except USER_ERRORS as error:
         return Stopped.by(error)
 
@@ -247,7 +255,8 @@ class _ReportsToObserver(ray.train.UserCallback):
         metrics: list[dict[str, Any]],
         checkpoint: ray.train.Checkpoint | None,
     ) -> None:
-        self._observe(PhaseState.from_json(json.loads(metrics[0]["state"])))
+        with relaying():
+            self._observe(PhaseState.from_json(json.loads(metrics[0]["state"])))
 
 
 def _fit_in_process(job: PhaseJob, place: Place, observe: EpochObserver) -> Place:

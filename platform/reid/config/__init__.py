@@ -15,7 +15,7 @@ from reid.config.body import (
 )
 from reid.config.data import AugmentationConfig, DataConfig
 from reid.config.environment import environment, set_until_exit
-from reid.config.errors import ConfigError, DataError, complaints
+from reid.config.errors import ConfigError, DataError, JobStoppedError, complaints
 from reid.config.extensions import load_extensions
 from reid.config.files import read_file, require_file
 from reid.config.load import flatten, load_config, validate_config, with_settings
@@ -50,6 +50,7 @@ __all__ = [
     "DataConfig",
     "DataError",
     "EvaluationConfig",
+    "JobStoppedError",
     "Layout",
     "LossConfig",
     "Manifest",

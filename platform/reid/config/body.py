@@ -77,6 +77,7 @@ class Layout(Section):
     """A division of the body into branches, beside the plenary branch that sees every channel."""
 
     parts: tuple[Part, ...] = ()
+    """Branches beside the plenary one."""
     plenary_dim: int = Field(512, ge=1, le=8192)
     """Length of the plenary branch's embedding."""
     plenary_triplet: bool = True

@@ -13,6 +13,10 @@ class DataError(ValueError):
     """A dataset on disk is not as it should be; the message names the place and the remedy."""
 
 
+class JobStoppedError(RuntimeError):
+    """A job cannot go on, for a reason that its user can remedy and the message says."""
+
+
 def complaints(error: ValidationError) -> str:
     """The first few of a validation's errors, each with its dotted path, in one line."""
     found = []

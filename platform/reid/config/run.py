@@ -47,6 +47,7 @@ class TrackingConfig(Section):
     uri: str | None = None
     """Tracking server; none = `$MLFLOW_TRACKING_URI`, else the database `<storage>/mlflow.db`."""
     experiment: str = Field("reid", pattern=r"^[^\x00-\x1f]{1,256}$")
+    """Name of MLflow's experiment, in which all runs are listed together."""
 
 
 class RunConfig(Section):
@@ -55,8 +56,9 @@ class RunConfig(Section):
     name: str = Field("fgsam", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
     """Name of the run, in its folder and in MLflow."""
     storage: str = Field(default_factory=lambda: os.environ.get("REID_STORAGE") or str(Path("~/reid").expanduser()))
-    """Root of everything a run writes: a local folder or a pyarrow.fs URI."""
+    """Root of everything a run writes: a local folder or a pyarrow.fs URI; `$REID_STORAGE` if none, else `~/reid`."""
     seed: int = Field(0, ge=0, lt=2**31)
+    """Of every random draw of the run: new weights, batches, augmentation, held-out identities, trials."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """`auto` is bf16 autocast where the hardware has it, else fp32."""
     channels_last: bool = True

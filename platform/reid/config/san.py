@@ -30,9 +30,13 @@ class SANConfig(Section):
     generator: str | None = None
     """Checkpoint of a texture generator trained before; none = that of the run's own phase."""
     identity_weight: Weight = 1.0
+    """Factor of the identity loss in the sum."""
     triplet_weight: Weight = 1.0
+    """Factor of the triplet loss on descriptors."""
     reconstruction_weight: Weight = 1.0
+    """Factor of the error of the texture."""
     map_triplet_weight: Weight = 1.0
+    """Factor of the triplet loss on the decoder's maps."""
     label_smoothing: float = Field(0.1, ge=0, lt=1)
     """Smoothing of the identity labels."""
     margin: float = Field(0.3, ge=0, le=100, allow_inf_nan=False)

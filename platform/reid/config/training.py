@@ -40,8 +40,11 @@ class LossConfig(Section):
     reduction: Literal["sum", "mean"] = "sum"
     """How the terms of several attributes, and those of several branches, are put together; eq. 11 sums them."""
     identity_weight: Weight = 1.0
+    """Factor of the identity loss in the sum."""
     attribute_weight: Weight = 1.0
+    """Factor of the attributes' loss."""
     triplet_weight: Weight = 1.0
+    """Factor of the triplet loss."""
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     """Smoothing of the identity labels; the paper has none."""
 
@@ -52,6 +55,7 @@ class PhaseConfig(Section):
     stage: str
     """What is trained, a row of the stage table: the form of the model, and with it the loss and the dataset."""
     epochs: Positive
+    """Epochs in all; an interrupted phase trains those that are left."""
     learning_rate: float = Field(gt=0, le=1, allow_inf_nan=False)
     """Adam's initial learning rate."""
     halve_every: Positive
@@ -102,6 +106,7 @@ class ScalingConfig(Section):
     accelerator: Literal["auto", "gpu", "cpu"] = "auto"
     """`auto` takes GPUs when the cluster has one for each worker."""
     cpus_per_worker: float = Field(1, gt=0, le=4096)
+    """CPU cores that the cluster reserves for each worker, and threads that it computes with."""
     gpus_per_worker: float = Field(1, gt=0, le=4096)
     """GPUs of each worker where GPUs are used; below 1, several workers share one."""
     max_failures: Count = 3

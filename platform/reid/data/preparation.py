@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -24,6 +24,7 @@ from reid.data.readers.checks import some_of
 from reid.data.readers.person_keypoints import with_keypoints
 from reid.data.readers.texture_files import with_textures
 from reid.data.store import MANIFEST, SCHEMA_VERSION, Encoding, Shard, StoredSplit, StoreManifest, content_digest
+from reid.progress import track
 from reid.storage import remove_leftovers, room_for, write_whole
 
 CHUNK_ROWS = 512
@@ -31,9 +32,6 @@ SHARD_BYTES = 512 * 2**20
 """Largest shard, more or less; a merge holds one in memory."""
 DIGEST = "plan"
 CHUNKS = "parts"
-
-Progress = Callable[[int, int], None]
-"""Called with the images done and the images in all."""
 
 
 def prepare(
@@ -45,7 +43,6 @@ def prepare(
     width: int = 128,
     encoding: Encoding = "raw",
     map_tasks: MapTasks = map_in_process,
-    progress: Progress | None = None,
     splits: Collection[str] | None = None,
 ) -> Dataset:
     """Prepare a dataset, or open it when `destination` already holds the result.
@@ -57,7 +54,6 @@ def prepare(
         height, width: size of the stored images in pixels, where the dataset has no native size of its own.
         encoding: `raw` pixels or `compressed` JPEG and PNG.
         map_tasks: how the tasks are spread.
-        progress: called after every chunk.
         splits: of a store that is there already, open these alone; none = all.
 
     Raises:
@@ -80,7 +76,7 @@ def prepare(
                 textures = _texture_chunks(splits, source, destination, image_size[0])
                 _write_texture_chunks(textures, source, destination, map_tasks)
                 chunks = _chunks(splits, source, destination, image_size, encoding)
-                _write_chunks(chunks, source, destination, map_tasks, progress)
+                _write_chunks(manifest.name, chunks, source, destination, map_tasks)
                 stored = _merge_chunks(chunks, textures, splits, destination, map_tasks)
                 _finish(destination, _store_manifest(manifest, source, plan, encoding, image_size, splits, stored))
         return _open(destination, plan, splits)
@@ -178,16 +174,13 @@ def _texture_chunks(splits: Mapping[str, Records], source: Path, destination: Pa
     ]
 
 
-def _write_chunks(
-    chunks: list[Chunk], source: Path, destination: Path, map_tasks: MapTasks, progress: Progress | None
-) -> None:
-    done, total = 0, sum(len(chunk.records) for chunk in chunks)
+def _write_chunks(name: str, chunks: list[Chunk], source: Path, destination: Path, map_tasks: MapTasks) -> None:
+    total = sum(len(chunk.records) for chunk in chunks)
     unreadable: list[str] = []
-    for chunk, complaints in zip(chunks, map_tasks(write_chunk, chunks), strict=True):
-        unreadable += complaints
-        done += len(chunk.records)
-        if progress is not None:
-            progress(done, total)
+    with track(f"preparing {name}", total, "images") as advance:
+        for chunk, complaints in zip(chunks, map_tasks(write_chunk, chunks), strict=True):
+            unreadable += complaints
+            advance(len(chunk.records))
     if unreadable:
         shutil.rmtree(destination)
         raise DataError(f"{source}: unpack again or remove {len(unreadable)} unreadable images: {some_of(unreadable)}")

@@ -22,6 +22,7 @@ from reid.embedded.plan import STREAMS
 from reid.embedded.sizes import BenchmarkSize
 from reid.embedded.skeleton import Joints, View, sample_pose
 from reid.embedded.writing import IMAGES_PER_TASK, encode_jpeg
+from reid.progress import tracked
 from reid.storage import room_for, whole_folder
 
 SPLITS = {"train2017": 0, "val2017": 1}
@@ -71,7 +72,10 @@ def render_coco(destination: Path, *, size: BenchmarkSize, seed: int, map_tasks:
                 )
                 for start in range(0, count, IMAGES_PER_TASK)
             ]
-            records = [record for chunk in map_tasks(render_scenes, tasks) for record in chunk]
+            rendered = tracked(
+                map_tasks(render_scenes, tasks), f"rendering scenes, {split}", total=count, unit="images", size=len
+            )
+            records = [record for chunk in rendered for record in chunk]
             content = json.dumps(_annotation_file(split, records))
             (root / "annotations" / f"person_keypoints_{split}.json").write_text(content)
 

@@ -25,6 +25,7 @@ from reid.embedded.sizes import BenchmarkSize
 from reid.embedded.skeleton import Joints, View, sample_pose
 from reid.embedded.textures import render_textures
 from reid.embedded.writing import IMAGES_PER_TASK, encode_jpeg
+from reid.progress import tracked
 from reid.storage import room_for, whole_folder
 
 HEIGHT, WIDTH = 128, 64
@@ -65,7 +66,10 @@ def render_market1501(destination: Path, *, size: BenchmarkSize, seed: int, map_
         render_textures(root / TEXTURES, people, side=size.texture_side, map_tasks=map_tasks)
         chunks = (plan.shots[start : start + IMAGES_PER_TASK] for start in range(0, len(plan.shots), IMAGES_PER_TASK))
         tasks = [ShotsTask(root=str(root), seed=seed, shots=chunk) for chunk in chunks]
-        annotations = [person for chunk in map_tasks(render_shots, tasks) for person in chunk]
+        rendered = tracked(
+            map_tasks(render_shots, tasks), "rendering people", total=len(plan.shots), unit="images", size=len
+        )
+        annotations = [person for chunk in rendered for person in chunk]
         assert len(annotations) == len(plan.shots)
         (root / KEYPOINTS_FILE).write_text(json.dumps(_annotation_file(plan.shots, annotations)))
 

@@ -18,6 +18,7 @@ from reid.embedded.plan import STREAMS, Shot
 from reid.embedded.sizes import NUM_CAMERAS, BenchmarkSize
 from reid.embedded.textures import render_textures
 from reid.embedded.writing import IMAGES_PER_TASK, encode_jpeg, encode_png
+from reid.progress import tracked
 from reid.storage import room_for, whole_folder
 
 SPLITS = {"train": 0, "val": 1}
@@ -76,7 +77,9 @@ def render_pairs(destination: Path, *, size: BenchmarkSize, seed: int, map_tasks
                 )
                 for start in range(0, len(shots), IMAGES_PER_TASK)
             ]
-            written = sum(map_tasks(render_images, tasks))
+            rendered = map_tasks(render_images, tasks)
+            title = f"rendering pairs, {split}"
+            written = sum(tracked(rendered, title, total=len(shots), unit="images", size=lambda images: images))
             assert written == len(shots)
 
 

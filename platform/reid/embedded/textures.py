@@ -10,6 +10,7 @@ from reid.data import MapTasks
 from reid.embedded.atlas import texture_of
 from reid.embedded.people import Person
 from reid.embedded.writing import IMAGES_PER_TASK, encode_png
+from reid.progress import tracked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +30,9 @@ def render_textures(folder: Path, people: Mapping[str, Person], *, side: int, ma
         TexturesTask(folder=str(folder), side=side, people=named[start : start + IMAGES_PER_TASK])
         for start in range(0, len(named), IMAGES_PER_TASK)
     ]
-    written = sum(map_tasks(write_textures, tasks))
+    rendered = map_tasks(write_textures, tasks)
+    title = "rendering textures"
+    written = sum(tracked(rendered, title, total=len(people), unit="people", size=lambda textures: textures))
     assert written == len(people)
 
 

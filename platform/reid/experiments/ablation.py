@@ -11,6 +11,7 @@ from reid.experiments.ablation_table import AblationTable
 from reid.experiments.cost import Cost, descriptor_cost
 from reid.experiments.experiment import Experiment, TrainingsStoppedError, Workspace
 from reid.experiments.runs import Exclude
+from reid.progress import say
 from reid.tracking import Measurement
 
 
@@ -30,10 +31,7 @@ def run_ablation(config: RunConfig) -> AblationTable:
     digests = list(dict.fromkeys(workspace.dataset_of(training.stage).digest for training in plan.trainings))
     without: Exclude = {"search": True, "ablation": {"workers"}}
     with workspace.claim("ablation", without=without, digests=digests) as experiment:
-        print(
-            f"run {experiment.run.key}: {len(plan.trainings)} trainings; finished: {len(experiment.finished)}",
-            flush=True,
-        )
+        say(f"run {experiment.run.key}: {len(plan.trainings)} trainings; finished: {len(experiment.finished)}")
         at_once = concurrent_runs(scaling) if scaling.num_workers else 1
         incomplete = None
         try:

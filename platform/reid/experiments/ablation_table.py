@@ -4,12 +4,12 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rich.console import Console
 from rich.table import Table
 
 from reid.experiments.ablation_plan import AblationPlan
 from reid.experiments.ablation_rows import Comparison, Row
 from reid.experiments.cost import Cost
+from reid.progress import show_table
 
 METRICS = {"rank1": "rank-1", "mAP": "mAP"}
 
@@ -85,7 +85,7 @@ class AblationTable:
             column.justify = "right"
         for row in self._rows():
             table.add_row(*row)
-        Console(highlight=False).print(table)
+        show_table(table)
 
     def _header(self) -> list[str]:
         paper = [f"paper's {title}" for title in METRICS.values()] if self.paper else []

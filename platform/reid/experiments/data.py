@@ -1,14 +1,12 @@
 """Makes the Arrow stores that a run trains on: renders the embedded benchmark if need be, prepares, verifies."""
 
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from filelock import FileLock
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from reid.cluster import connect, map_on_cluster
 from reid.config import DataConfig, RunConfig, load_manifest
@@ -28,6 +26,7 @@ from reid.data import (
     prepare,
 )
 from reid.embedded import EDITION, SIZES, render_coco, render_market1501, render_pairs
+from reid.progress import say
 from reid.stages import check_phases, stage_of
 from reid.storage import Place, Storage
 
@@ -145,7 +144,7 @@ def _source(source: Source, data: DataConfig, storage: Storage, map_tasks: MapTa
     place.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{place}.lock"):  # another job may be rendering it
         if not place.exists():
-            print(f"rendering {place}", flush=True)
+            say(f"rendering {place}")
             source.render(place, size=SIZES[data.size], seed=data.seed, map_tasks=map_tasks)
     return place
 
@@ -163,20 +162,18 @@ def _store(
     plan = plan_digest(name, source, height=data.height, width=data.width, encoding=data.encoding)
     folder = f"{load_manifest(name, source).name}-{plan[:12]}"
     local = storage.scratch / "stores" / folder
-    with _progress_bar(f"preparing {local}") as progress:
-        prepare(
-            name,
-            source,
-            local,
-            height=data.height,
-            width=data.width,
-            encoding=data.encoding,
-            map_tasks=map_tasks,
-            progress=progress,
-            splits=splits,
-        )
+    prepare(
+        name,
+        source,
+        local,
+        height=data.height,
+        width=data.width,
+        encoding=data.encoding,
+        map_tasks=map_tasks,
+        splits=splits,
+    )
     dataset = open_dataset(local, splits=splits)
-    print(f"prepared {_counts(dataset)} in {local}", flush=True)
+    say(f"prepared {_counts(dataset)} in {local}")
     if storage.is_local:
         return Place(local)
     remote = storage.place("stores", folder)
@@ -203,11 +200,3 @@ def _map_tasks(config: RunConfig, storage: Storage) -> MapTasks:
 
 def _counts(dataset: Dataset) -> str:
     return ", ".join(f"{len(split):,} {name}" for name, split in dataset.splits.items())
-
-
-@contextmanager
-def _progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, transient=True) as bar:
-        task = bar.add_task(title)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

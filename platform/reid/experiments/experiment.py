@@ -27,6 +27,7 @@ from reid.experiments.data import Stores, kinds_of, prepare_data
 from reid.experiments.export import Published, publish_checkpoint
 from reid.experiments.records import EpochRecorder, dataset_input, finished_record, open_recorder, parent_record
 from reid.experiments.runs import Exclude, Run, claim_run
+from reid.progress import keep_log_in, say
 from reid.stages import check_phases, stage_of
 from reid.storage import DiskFullError, Place, Storage
 from reid.tracking import Measurement, Recorder, RunRecord
@@ -164,6 +165,7 @@ class Workspace:
                 finished=run.sound_checkpoints(),
             )
             self.recorder.put(experiment.record)
+            keep_log_in(run.scratch)
             try:
                 yield experiment
             except BaseException:
@@ -212,7 +214,7 @@ class Experiment:
                 self.run.finish_phase(training.name, ended)
                 if at_once is not None:
                     done = sum(training.name in self.finished for training in trainings)
-                    print(f"{training.name} finished, {done} of {len(trainings)}", flush=True)
+                    say(f"{training.name} finished, {done} of {len(trainings)}")
             del self.under_way[training.name]
         if stopped:
             raise TrainingsStoppedError(stopped)

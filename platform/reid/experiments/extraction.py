@@ -15,6 +15,7 @@ from reid.data import MANIFEST, DataError, Origin, list_images, write_table
 from reid.experiments.describing import Described, Extractor, shares_of
 from reid.experiments.export import descriptor_of
 from reid.experiments.lookup import Lookup, look_up
+from reid.progress import say, track
 from reid.stages import load_describer
 from reid.storage import Place
 from reid.training import choose_device
@@ -72,13 +73,13 @@ def extract(config: RunConfig, extraction: Extraction) -> list[str]:
     unreadable: list[str] = []
 
     def rows(described: Iterator[Described]) -> Iterator[pa.RecordBatch]:
-        done = 0
-        for share, part in zip(shares, described, strict=True):
-            unreadable.extend(part.unreadable)
-            done += share.stop - share.start
-            print(f"described {done:,} of {sum(share.stop - share.start for share in shares):,} images", flush=True)
-            if part.rows is not None:
-                yield part.rows
+        total = sum(share.stop - share.start for share in shares)
+        with track("describing", total, "images") as advance:
+            for share, part in zip(shares, described, strict=True):
+                unreadable.extend(part.unreadable)
+                advance(share.stop - share.start)
+                if part.rows is not None:
+                    yield part.rows
 
     if config.scaling.num_workers:
         connect(config.extensions)
@@ -89,7 +90,7 @@ def extract(config: RunConfig, extraction: Extraction) -> list[str]:
     else:
         extractor = Extractor(config, checkpoint, images, choose_device(config.scaling))
         count = write_table(table, origin, rows(map(extractor, shares)))
-    print(f"descriptors: {count:,} rows in {table}" if count else f"descriptors: none, {table} was not written")
+    say(f"descriptors: {count:,} rows in {table}" if count else f"descriptors: none, {table} was not written")
     return unreadable
 
 

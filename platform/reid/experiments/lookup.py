@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
@@ -26,6 +25,7 @@ from reid.evaluation import nearest
 from reid.experiments.describing import Extractor
 from reid.experiments.export import descriptor_of
 from reid.pictures import Found, contact_sheet
+from reid.progress import say, show_table
 from reid.stages import load_describer
 from reid.storage import write_whole
 
@@ -80,7 +80,7 @@ def look_up(config: RunConfig, wanted: Lookup) -> Path:
         write_whole(sheet, contact_sheet(query_HW3, title, pid, items))
     except OSError as error:
         raise DataError(f"{sheet} cannot be written ({error}): choose another --sheet") from error
-    print(f"sheet: {sheet}")
+    say(f"sheet: {sheet}")
     return sheet
 
 
@@ -128,4 +128,4 @@ def _show(query: str, labels: list[RowLabels], distances: list[float]) -> None:
     for rank, (label, distance) in enumerate(zip(labels, distances, strict=True), start=1):
         texts = ("" if label[key] is None else str(label[key]) for key in ("name", "split", "pid", "camid"))
         shown.add_row(str(rank), f"{distance:.4f}", *texts)
-    Console(highlight=False).print(shown)
+    show_table(shown)

@@ -9,6 +9,7 @@ from reid.data import REID
 from reid.experiments import results
 from reid.experiments.experiment import Experiment, Training, Workspace
 from reid.experiments.records import pictures_of
+from reid.progress import say
 from reid.stages import built_on, score_mean_colour
 from reid.tracking import MODEL_NAME, Measurement
 
@@ -31,7 +32,7 @@ def run_pipeline(config: RunConfig) -> results.Scores:
     digests = [dataset.digest for dataset in workspace.datasets.values()]
     with workspace.claim("pipeline", without={"ablation": True, "search": True}, digests=digests) as experiment:
         done = ", ".join(experiment.finished) or "none"
-        print(f"run {experiment.run.key}: {' → '.join(config.phases)}; finished: {done}", flush=True)
+        say(f"run {experiment.run.key}: {' → '.join(config.phases)}; finished: {done}")
         scores: results.Scores = {}
         if REID.name in workspace.datasets:
             floor = score_mean_colour(workspace.datasets[REID.name], config.evaluation)
@@ -79,6 +80,6 @@ def _finish(experiment: Experiment, scores: results.Scores, last: Training) -> N
 def _publish(experiment: Experiment, training: Training) -> None:
     """Export a training's model and register it."""
     published = experiment.publish(training, alias=ALIAS)
-    print(f"export: {published.place}")
+    say(f"export: {published.place}")
     if published.version is not None:
-        print(f"registered: models:/{MODEL_NAME}@{ALIAS}, version {published.version}")
+        say(f"registered: models:/{MODEL_NAME}@{ALIAS}, version {published.version}")

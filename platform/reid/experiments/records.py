@@ -6,6 +6,7 @@ import os
 
 from reid.config import RunConfig, flatten
 from reid.data import Dataset
+from reid.progress import say
 from reid.stages import find_stage, stage_of
 from reid.storage import DiskFullError, Storage
 from reid.tracking import DatasetInput, Measurement, Recorder, RunRecord
@@ -96,8 +97,7 @@ class EpochRecorder:
         metrics = state.history[-1].metrics
         metric, name = find_stage(state.stage).headline
         score = f", {name} {metrics[metric]:.1%}" if metric in metrics else ""
-        print(
+        say(
             f"{self.record.name}: epoch {state.epoch}/{state.config.phases[state.phase].epochs}, "
-            f"loss {metrics['train/total']:.3f}, {metrics['train/images_per_second']:.0f} images/s{score}",
-            flush=True,
+            f"loss {metrics['train/total']:.3f}, {metrics['train/images_per_second']:.0f} images/s{score}"
         )

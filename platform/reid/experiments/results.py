@@ -7,9 +7,9 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
+from reid.progress import say, show_table
 from reid.tracking import Recorder, RunRecord
 
 MEAN_COLOUR = "mean colour"
@@ -47,7 +47,7 @@ def show(scores: Scores) -> None:
     table = Table(*header, title="query against gallery")
     for row in rows:
         table.add_row(*row)
-    Console(highlight=False).print(table)
+    show_table(table)
 
 
 def _table(scores: Scores) -> tuple[list[str], list[list[str]]]:
@@ -63,9 +63,9 @@ def _table(scores: Scores) -> tuple[list[str], list[list[str]]]:
 def show_places(places: Mapping[str, str], runs: Recorder, record: RunRecord) -> None:
     """Print where a job's results lie, its MLflow run among them, and how to look at that."""
     for what, place in places.items():
-        print(f"{what}: {place}")
-    print(f"MLflow: {runs.uri}, experiment {runs.experiment}, run {record.name}")
-    print(browse(runs))
+        say(f"{what}: {place}")
+    say(f"MLflow: {runs.uri}, experiment {runs.experiment}, run {record.name}")
+    say(browse(runs))
 
 
 def browse(runs: Recorder) -> str:

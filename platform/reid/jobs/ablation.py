@@ -1,14 +1,16 @@
-"""`jobs/ablation.py`."""
+"""`reid ablation`."""
 
-from collections.abc import Sequence
-
-from reid.experiments import run_ablation
 from reid.jobs import command
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    description = (
-        "Train a model without each of its components, over several seeds and with equal budgets, and table what each "
-        "brings; with phases of several models, compare these."
-    )
-    command.run(run_ablation, command.parse(description, argv))
+@command.named("ablation")
+@command.takes_settings
+def ablation(given: command.Given) -> None:
+    """Train a model without each of its components, and table what each brings.
+
+    Over several seeds and with equal budgets; with phases of several models, these are compared.
+    """
+    with command.job(given) as config:
+        from reid.experiments import run_ablation
+
+        run_ablation(config)

@@ -1,108 +1,205 @@
-"""The command line that all jobs share."""
+"""What the commands share: options for the settings, and a job run with them.
 
-import argparse
+Nothing here imports torch, Ray or MLflow: a command does, within its function, once its settings are known to be right.
+"""
+
+import functools
 import logging
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from reid.cluster import PhaseFailedError, PlacementError
-from reid.config import PRESETS, RunConfig, load_config, require_no_password, without_passwords
-from reid.storage import Place, disk_full
-from reid.training import load_state
+import click
+from click.shell_completion import CompletionItem
+
+from reid.config import (
+    PRESETS,
+    ConfigError,
+    JobStoppedError,
+    RunConfig,
+    load_config,
+    require_no_password,
+    without_passwords,
+)
+from reid.jobs.settings import listed_settings, settings_text
+from reid.jobs.terminal import Terminal
+from reid.progress import listening
+
+if TYPE_CHECKING:
+    from reid.storage import Place
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 DEFAULT_PRESET = "demo"
-JOB_ERRORS = (ValueError, PlacementError, PhaseFailedError, ConnectionError)
+HELP_WIDTH = 110
+"""Columns that the help takes at most, where the terminal has them."""
+JOB_ERRORS = (ValueError, ConnectionError, JobStoppedError)
 """What a user can remedy: one clear line instead of a traceback."""
-CHECKPOINT_HELP = "a phase's checkpoint: a folder or a pyarrow.fs URI"
 OF_ANOTHER_PLACE = {"storage", "tracking", "scaling", "extensions"}
 """Settings of where a checkpoint was trained and recorded, and of what ran there: none that its user asked for."""
 
 
-def parser(description: str) -> argparse.ArgumentParser:
-    """`--preset`, `--config` and `--set`, which every job has."""
-    command = argparse.ArgumentParser(description=description, allow_abbrev=False)
-    command.add_argument("--preset", help=f"complete settings by name: {', '.join(PRESETS)}; {DEFAULT_PRESET} if none")
-    command.add_argument("--config", metavar="FILE", help="YAML settings laid over the preset")
-    command.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        dest="overrides",
-        metavar="dotted.key=value",
-        help="one setting laid over both, such as phases.final.epochs=3; repeatable",
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """What a user said of the settings, and of how the job is to be shown."""
+
+    preset: str | None
+    file: str | None
+    overrides: tuple[str, ...]
+    verbose: bool
+
+    def config(self, base: Callable[[], Mapping[str, Any]] | None = None) -> RunConfig:
+        """
+        Args:
+            base: gives a full tree of settings to use where no preset is named.
+
+        Raises:
+            ConfigError, DataError: see `load_config`.
+        """
+        return load_config(
+            preset=self.preset or DEFAULT_PRESET,
+            base=base if self.preset is None else None,
+            file=self.file,
+            overrides=self.overrides,
+        )
+
+
+class Command(click.Command):
+    """A command whose help ends with every setting."""
+
+    def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_epilog(context, formatter)
+        formatter.write_paragraph()
+        formatter.write(settings_text(formatter.width))
+
+
+def named(name: str) -> Callable[[Callable[..., None]], Command]:
+    """Makes a command of a function, whose docstring is its help."""
+    return click.command(name, cls=Command, context_settings={"max_content_width": HELP_WIDTH})
+
+
+def takes_settings(function: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command the options that every job has, together as `given`."""
+
+    @click.option(
+        "--preset",
+        metavar="NAME",
+        shell_complete=_presets,
+        help=f"Complete settings by name: {', '.join(PRESETS)}; {DEFAULT_PRESET} if none.",
     )
-    return command
+    @click.option("--config", "file", metavar="FILE", type=click.Path(), help="YAML settings laid over the preset.")
+    @click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
+        shell_complete=_settings,
+        help="One setting laid over both, such as phases.final.epochs=3; repeatable.",
+    )
+    @click.option("--verbose", is_flag=True, help="Also show what otherwise goes to the log alone.")
+    @functools.wraps(function)
+    def wrapped(
+        *, preset: str | None, file: str | None, overrides: Sequence[str], verbose: bool, **others: object
+    ) -> None:
+        given = Given(preset=preset, file=file, overrides=tuple(overrides), verbose=verbose)
+        function(given=given, **others)
+
+    return wrapped
 
 
-def run(
-    job: Callable[[RunConfig], object],
-    arguments: argparse.Namespace,
-    base: Callable[[], Mapping[str, Any]] | None = None,
-) -> None:
-    """Run a job with the configuration that the arguments describe; exits with status 1 where it fails.
+@contextmanager
+def job(given: Given, base: Callable[[], Mapping[str, Any]] | None = None) -> Iterator[RunConfig]:
+    """Within the block a job runs: what it says is shown, and an error that its user can remedy is one line.
 
     Args:
-        base: gives a full tree of settings to use where no preset is named.
+        base: see `Given.config`.
+
+    Yields:
+        The configuration that was asked for.
     """
-    to_terminal = logging.StreamHandler()
-    to_terminal.setFormatter(_WithoutPasswords())
-    logging.basicConfig(level=logging.INFO, handlers=[to_terminal])
     for chatty in ("alembic", "mlflow", "ray"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # tracebacks of what it raises, too
-    try:
-        config = load_config(
-            preset=arguments.preset or DEFAULT_PRESET,
-            base=base if arguments.preset is None else None,
-            file=arguments.config,
-            overrides=arguments.overrides,
-        )
-        _run(job, config)
-    except JOB_ERRORS as error:
-        sys.exit(without_passwords(f"error: {error}"))
+    with Terminal(verbose=given.verbose) as terminal, listening(terminal):
+        try:
+            config = given.config(base)
+            with _full_disk_told(config):
+                yield config
+        except JOB_ERRORS as error:
+            message = without_passwords(f"error: {error}")
+            terminal.note(message)
+            sys.exit(message)
 
 
-def place(address: str) -> Place:
-    """A place as the command line names it, for argparse.
+class PlaceType(click.ParamType["Place"]):
+    """A place as the command line names it; one that holds a password is refused."""
 
+    name = "place"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> "Place":
+        from reid.storage import Place
+
+        try:
+            require_no_password(value)
+        except ValueError as error:
+            self.fail(f"the address {error}", param, ctx)
+        return Place(value).absolute
+
+
+def takes_checkpoint(*, required: bool = True) -> Callable[[Function], Function]:
+    """Gives a command the option `--checkpoint`."""
+    return click.option(
+        "--checkpoint",
+        type=PlaceType(),
+        required=required,
+        metavar="PLACE",
+        help="A phase's checkpoint: a folder or a pyarrow.fs URI.",
+    )
+
+
+def settings_of(checkpoint: "Place") -> Mapping[str, Any]:
+    """A checkpoint's settings but those of where it was trained and recorded."""
+    from reid.training import load_state
+
+    return load_state(checkpoint).config.model_dump(mode="json", exclude=OF_ANOTHER_PLACE)
+
+
+@contextmanager
+def _full_disk_told(config: RunConfig) -> Iterator[None]:
+    """
     Raises:
-        argparse.ArgumentTypeError: it holds a password.
+        DiskFullError: the block failed for that reason and has not said so.
     """
     try:
-        require_no_password(address)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"the address {error}") from error
-    return Place(address).absolute
-
-
-class _WithoutPasswords(logging.Formatter):
-    """Also of what libraries say."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return without_passwords(super().format(record))
-
-
-def _run(job: Callable[[RunConfig], object], config: RunConfig) -> None:
-    """
-    Raises:
-        DiskFullError: the job failed for that reason and has not said so.
-    """
-    try:
-        job(config)
+        yield
     except JOB_ERRORS:
         raise
     except Exception as error:
+        from reid.storage import disk_full
+
         full = disk_full(error, config.storage)
         if full is None:
             raise
         raise full from error
 
 
-def parse(description: str, argv: Sequence[str] | None = None) -> argparse.Namespace:
-    return parser(description).parse_args(argv)
+def _presets(context: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    return [
+        CompletionItem(name, help=" ".join((make.__doc__ or "").split()))
+        for name, make in PRESETS.items()
+        if name.startswith(incomplete)
+    ]
 
 
-def settings_of(checkpoint: Place) -> Mapping[str, Any]:
-    """A checkpoint's settings but those of where it was trained and recorded."""
-    return load_state(checkpoint).config.model_dump(mode="json", exclude=OF_ANOTHER_PLACE)
+def _settings(context: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    try:
+        config = load_config(preset=context.params.get("preset") or DEFAULT_PRESET)
+    except ConfigError:
+        return []
+    return [
+        CompletionItem(f"{setting.path}=", help=setting.meaning)
+        for setting in listed_settings(list(config.phases))
+        if setting.path.startswith(incomplete)
+    ]

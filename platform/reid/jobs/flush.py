@@ -1,13 +1,16 @@
-"""`jobs/flush.py`."""
+"""`reid flush`."""
 
-from collections.abc import Sequence
-
-from reid.experiments import run_flush
 from reid.jobs import command
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    description = (
-        "Send MLflow the records of earlier jobs that it could not take, of the configured storage and experiment."
-    )
-    command.run(run_flush, command.parse(description, argv))
+@command.named("flush")
+@command.takes_settings
+def flush(given: command.Given) -> None:
+    """Send MLflow the records of earlier jobs that it could not take.
+
+    Those of the configured storage and experiment.
+    """
+    with command.job(given) as config:
+        from reid.experiments import run_flush
+
+        run_flush(config)

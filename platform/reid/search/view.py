@@ -8,6 +8,7 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Any, Literal, Self
 
+import rich
 from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -15,6 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from reid.progress import say
 from reid.search.labels import SYMBOLS, metric_label, short_names, show_metric, show_value
 
 State = Literal["waiting", "running", "finished", "stopped", "failed"]
@@ -209,18 +211,18 @@ def _table(sections: Mapping[str, Sequence[TrialRow | str]], columns: Sequence[C
 
 
 class LiveView:
-    """Shows a sweep while it runs: a table that refreshes twice a second on a terminal, plain lines anywhere else.
+    """Shows a sweep while it runs: a table that refreshes twice a second on a terminal, lines anywhere else.
 
     Args:
         name, metric_names, total: see `render`.
-        console: where to; standard output unless given.
+        console: the terminal, if it is one; that of standard output unless given.
     """
 
     def __init__(self, *, name: str, metric_names: Sequence[str], total: int, console: Console | None = None) -> None:
         self._name = name
         self._metric_names = tuple(metric_names)
         self._total = total
-        self._console = console or Console(highlight=False)
+        self._console = console or rich.get_console()
         self._started = time.time()
         self._rows: Sequence[TrialRow] = ()
         self._told: set[int] = set()
@@ -271,4 +273,4 @@ class LiveView:
             params = [f"{names[path]} {show_value(value)}" for path, value in row.params.items()]
             said = ", ".join([*reached, f"{row.epoch}/{row.epochs} epochs", *params])
             line = f"[{len(self._told)}/{self._total}] trial {row.number} {row.state}: {said}"
-            self._console.print(line, soft_wrap=True, markup=False, highlight=False)
+            say(line)

@@ -25,6 +25,7 @@ from reid.evaluation import (
     score_queries,
     summarise,
 )
+from reid.progress import tracked
 from reid.stages.illustrations import Maps, illustrate
 from reid.training import Labels, autocast, gather_rows, rank_and_world
 
@@ -154,7 +155,8 @@ def describe(
     rank, world = rank_and_world()
     shares = _shares(len(batches), world)
     descriptors, classes = [], []
-    for indices in np.array_split(shares[rank], max(1, -(-len(shares[rank]) // config.evaluation.batch_size))):
+    parts = np.array_split(shares[rank], max(1, -(-len(shares[rank]) // config.evaluation.batch_size)))
+    for indices in tracked(parts, f"describing {split}", total=len(shares[rank]), unit="images", size=len):
         with autocast(device, dtype):
             output = model(*batches.inputs(indices))
         descriptors.append(output.descriptor_BD.float())

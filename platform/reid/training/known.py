@@ -8,6 +8,7 @@ from torch import Tensor
 
 from reid.config import RunConfig
 from reid.data import Dataset, MapStore, ReIDBatches, map_stores
+from reid.progress import track
 from reid.storage import Storage
 from reid.training.device import autocast
 from reid.training.distributed import rank_and_world
@@ -51,6 +52,10 @@ def _complete(
     def compute(indices: NDArray[np.int64]) -> Tensor:
         count = max(1, -(-len(indices) // config.evaluation.batch_size))
         with autocast(device, dtype):
-            return torch.cat([known.compute(batches, part) for part in np.array_split(indices, count)])
+            computed = torch.cat([known.compute(batches, part) for part in np.array_split(indices, count)])
+        advance(len(indices))
+        return computed
 
-    store.complete(compute, storage, share=share)
+    _, world = share
+    with track(f"{known.kind} of {store.split}", -(-store.rows // world), "images") as advance:
+        store.complete(compute, storage, share=share)

@@ -5,7 +5,6 @@ Legend: S steps of an epoch, G images of the global batch.
 
 import dataclasses
 import hashlib
-import logging
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
@@ -22,6 +21,7 @@ from reid.config import PhaseConfig, RunConfig
 from reid.data import Dataset, HoldOut, balanced_batches, hold_out, open_store, rank_slice, shuffled_batches
 from reid.evaluation import Evaluation, require_rerankable
 from reid.models import carry_over
+from reid.progress import note, tracked
 from reid.training.average import WeightAverage
 from reid.training.checkpoint import Save, load_state, load_weights, restore
 from reid.training.device import resolve_precision
@@ -32,8 +32,6 @@ from reid.training.schedule import learning_rate
 from reid.training.stage import Evaluate, Labels, Stage
 from reid.training.state import EpochRecord, PhaseState
 from reid.training.step import train_step
-
-logger = logging.getLogger(__name__)
 
 Report = Callable[[PhaseState, Save], None]
 """Called on every rank after each epoch; one rank's `Save` is enough."""
@@ -60,6 +58,11 @@ class PhaseJob:
     scoring: Scoring = "illustrated"
     run: str | None = None
     """Key of the run that records it."""
+
+    @property
+    def title(self) -> str:
+        """What people know it by: its name within its run."""
+        return self.phase if self.run is None else self.run.rpartition(".")[2]
 
     @property
     def settings(self) -> PhaseConfig:
@@ -124,7 +127,8 @@ def run_phase(
         steps = len(indices_SG)
         sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=device))
         started = time.perf_counter()
-        for step, indices_G in enumerate(indices_SG):
+        title = f"{job.title}, epoch {epoch + 1} of {settings.epochs}"
+        for step, indices_G in enumerate(tracked(indices_SG, title, total=indices_SG.size, unit="images", size=len)):
             rate = learning_rate(settings, epoch * steps + step, steps)
             set_learning_rate(optimizer, rate)
             seed = derive_seed(config.seed, job.phase)
@@ -226,7 +230,7 @@ def _build(job: PhaseJob, labels: Labels, *, resumed: bool) -> nn.Module:
             carried = carry_over(model, left)
         if rank_and_world()[0] == 0:
             for what in ("carried", "new", "dropped"):
-                logger.info("%s: %s weights: %s", job.phase, what, _by_module(getattr(carried, what)))
+                note(f"{job.phase}: {what} weights: {_by_module(getattr(carried, what))}")
     return model
 
 
