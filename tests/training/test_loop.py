@@ -107,3 +107,16 @@ def test_a_phase_leaves_the_moving_average_of_its_steps_and_is_scored_by_it(
     trained = safetensors.torch.load_file(left / "optimizer.safetensors")
     for name, last in steps[-1].items():
         assert torch.equal(trained[f"trained/{name}"].double(), last), name
+
+
+def test_following_a_sample_costs_no_bit(config: RunConfig, stores: dict[str, Path], tmp_path: Path) -> None:
+    left = {}
+    for sample in (0, 2):
+        plain = job(with_settings(config, {"evaluation.sample": sample}), "baseline", stores, epochs=2)
+        run = Run(job=plain, folder=tmp_path / str(sample))
+        run_phase(plain, device=CPU, evaluate=plain.stage.evaluate, report=run.report)
+        left[sample] = (run.folder / "2" / "model.safetensors").read_bytes()
+        for record in run.states[-1].history:
+            assert ({"sample/mAP", "sample/rank1"} <= record.metrics.keys()) == bool(sample)
+            assert 0 <= record.metrics.get("sample/mAP", 0) <= 1
+    assert left[0] == left[2]

@@ -13,6 +13,7 @@ from reid.data.pixels import UnreadableImageError, load_image, resized
 from reid.data.preparation import plan_digest, prepare
 from reid.data.readers import READERS, Records
 from reid.data.remote import local_copy, open_store
+from reid.data.sample import sample_of
 from reid.data.sampler import balanced_batches, rank_slice, shuffled_batches
 from reid.data.store import MANIFEST
 from reid.data.transforms import normalise
@@ -56,6 +57,7 @@ __all__ = [
     "rank_slice",
     "resized",
     "rows_of",
+    "sample_of",
     "shuffled_batches",
     "write_table",
 ]

@@ -1,4 +1,3 @@
-# ruff: noqa: N802 - properties carry their shape as a suffix
 """Identities held out of the training split, to choose settings by without ever opening query and gallery.
 
 Legend: N images of a split, I identities.
@@ -6,16 +5,15 @@ Legend: N images of a split, I identities.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from torch import Tensor
+from numpy.typing import NDArray
 
 from reid.config import DataError
-from reid.data.dataset import Computed, Dataset, Split
+from reid.data.dataset import Dataset, Split
 from reid.data.streams import Stream, generator
+from reid.data.views import View
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,89 +41,14 @@ def hold_out(dataset: Dataset, rule: HoldOut) -> Dataset:
     return _HeldOutView(dataset, rule)
 
 
-class _HeldOutView(Dataset):
+class _HeldOutView(View):
     def __init__(self, dataset: Dataset, rule: HoldOut) -> None:
-        self.__dict__.update(vars(dataset))
-        self._whole, self._rule = dataset, rule
-        train = dataset.splits["train"]
-        self.splits = {name: _Rows(train, rows_N) for name, rows_N in _divide(train, rule).items()}
-
-    @property
-    def whole(self) -> Dataset:
-        return self._whole
+        rows = _divide(dataset.splits["train"], rule)
+        super().__init__(dataset, {name: ("train", rows_N) for name, rows_N in rows.items()})
+        self._rule = rule
 
     def __reduce__(self) -> tuple[Callable[..., Dataset], tuple[Any, ...]]:
         return hold_out, (self._whole, self._rule)
-
-
-@dataclass(frozen=True)
-class _RowsOf:
-    whole: Computed
-    rows: NDArray[np.int64]
-
-    def gather(self, indices: ArrayLike) -> Tensor:
-        return self.whole.gather(self.rows[np.asarray(indices)])
-
-
-class _Rows(Split):
-    """Some images of a split, as a split."""
-
-    def __init__(self, whole: Split, rows_N: NDArray[np.int64]) -> None:
-        self._whole, self._rows_N = whole, rows_N
-
-    def __len__(self) -> int:
-        return len(self._rows_N)
-
-    @cached_property
-    def pids_N(self) -> NDArray[np.int64]:
-        return self._whole.pids_N[self._rows_N]
-
-    @cached_property
-    def camids_N(self) -> NDArray[np.int64]:
-        return self._whole.camids_N[self._rows_N]
-
-    @cached_property
-    def names(self) -> list[str]:
-        return [self._whole.names[row] for row in self._rows_N]
-
-    @cached_property
-    def attributes_NA(self) -> NDArray[np.int8]:
-        return self._whole.attributes_NA[self._rows_N]
-
-    @property
-    def maps(self) -> Computed | None:
-        return None if self._whole.maps is None else _RowsOf(self._whole.maps, self._rows_N)
-
-    @property
-    def has_textures(self) -> bool:
-        return self._whole.has_textures
-
-    @property
-    def texture_layout(self) -> str | None:
-        return self._whole.texture_layout
-
-    @property
-    def has_seen(self) -> bool:
-        return self._whole.has_seen
-
-    @cached_property
-    def texture_rows_N(self) -> NDArray[np.int64]:
-        return self._whole.texture_rows_N[self._rows_N]
-
-    def gather(self, indices: ArrayLike) -> Tensor:
-        return self._whole.gather(self._rows_N[np.asarray(indices)])
-
-    def keypoints(self, indices: ArrayLike) -> Tensor:
-        return self._whole.keypoints(self._rows_N[np.asarray(indices)])
-
-    def ignore(self, indices: ArrayLike) -> Tensor:
-        return self._whole.ignore(self._rows_N[np.asarray(indices)])
-
-    def textures(self, indices: ArrayLike) -> Tensor:
-        return self._whole.textures(self._rows_N[np.asarray(indices)])
-
-    def seen(self, indices: ArrayLike) -> Tensor:
-        return self._whole.seen(self._rows_N[np.asarray(indices)])
 
 
 def _divide(train: Split, rule: HoldOut) -> dict[str, NDArray[np.int64]]:

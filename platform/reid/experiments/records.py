@@ -96,7 +96,9 @@ class EpochRecorder:
             logger.error("%s", error)
         metrics = state.history[-1].metrics
         metric, name = find_stage(state.stage).headline
-        score = f", {name} {metrics[metric]:.1%}" if metric in metrics else ""
+        few = metric.replace("eval/", "sample/")
+        score = f", {name} of a sample {metrics[few]:.1%}" if few in metrics else ""
+        score = f", {name} {metrics[metric]:.1%}" if metric in metrics else score
         say(
             f"{self.record.name}: epoch {state.epoch}/{state.config.phases[state.phase].epochs}, "
             f"loss {metrics['train/total']:.3f}, {metrics['train/images_per_second']:.0f} images/s{score}"

@@ -18,7 +18,7 @@ from torch.nn import SyncBatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from reid.config import PhaseConfig, RunConfig
-from reid.data import Dataset, HoldOut, balanced_batches, hold_out, open_store, rank_slice, shuffled_batches
+from reid.data import Dataset, HoldOut, balanced_batches, hold_out, open_store, rank_slice, sample_of, shuffled_batches
 from reid.evaluation import Evaluation, require_rerankable
 from reid.models import carry_over
 from reid.progress import note, tracked
@@ -35,6 +35,8 @@ from reid.training.step import train_step
 
 Report = Callable[[PhaseState, Save], None]
 """Called on every rank after each epoch; one rank's `Save` is enough."""
+FOLLOWED = ("rank1", "mAP", "pck", "textures/below_mean")
+"""What is kept of the scores of a sample, of those that there are."""
 Scoring = Literal["illustrated", "plain", "off"]
 """Whether descriptors are scored, and pictures drawn of that; a stage that does not describe is always checked."""
 
@@ -118,6 +120,8 @@ def run_phase(
     batches = stage.data.batches(
         dataset, "train", config.data, device=device, channels_last=config.channels_last, **brought
     )
+    followed = job.scoring == "illustrated" and config.evaluation.sample
+    sample = sample_of(dataset, config.evaluation.sample) if followed else None
     trained = DistributedDataParallel(model, forward_sync_buffers=False) if world > 1 else model
 
     for epoch in range(len(history), settings.epochs):
@@ -161,6 +165,9 @@ def run_phase(
             evaluation = evaluate(
                 left.eval(), dataset, config, device, dtype, labels=labels, illustrated=illustrated, beside=beside
             )
+        if sample is not None:
+            few = evaluate(left.eval(), sample, config, device, dtype, labels=labels, illustrated=False, beside={})
+            metrics |= _followed(few.metrics)
         record = EpochRecord(epoch=epoch + 1, time=time.time(), metrics=metrics | evaluation.metrics)
         history = (*history, record)
         state = PhaseState(
@@ -254,6 +261,11 @@ def _by_module(names: tuple[str, ...]) -> str:
     """Names of weights, counted by the two leading modules."""
     counts = Counter(".".join(name.split(".")[:2]) for name in names)
     return ", ".join(f"{module} ({count})" for module, count in counts.items()) or "none"
+
+
+def _followed(metrics: Mapping[str, float]) -> dict[str, float]:
+    """What is kept of the scores of a sample."""
+    return {f"sample/{name}": metrics[f"eval/{name}"] for name in FOLLOWED if f"eval/{name}" in metrics}
 
 
 def _is_scored(job: PhaseJob, epoch: int) -> bool:
