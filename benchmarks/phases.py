@@ -13,30 +13,17 @@ import argparse
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import SimpleNamespace
-from typing import Literal, cast, get_args
+from typing import Literal, get_args
 
 try:
-    import numpy as np
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
     from reid.config import PRESETS, Manifest, RunConfig, load_config, load_manifest
-    from reid.data import POSE, Dataset, PoseBatch, ReIDBatch, ReIDBatches
-    from reid.stages import STAGES, stage_of
-    from reid.training import (
-        Labels,
-        ProcessGroupRanks,
-        Stage,
-        autocast,
-        make_optimizer,
-        rates_of,
-        resolve_precision,
-        train_mode,
-        train_step,
-    )
+    from reid.stages import STAGES, rehearse
+    from reid.training import resolve_precision
 except ModuleNotFoundError as missing:
     sys.exit(f"error: the package '{missing.name}' is missing: install it (for reid: PYTHONPATH=platform)")
 
@@ -145,64 +132,19 @@ def training_step(
     Args:
         known_maps: whether maps that the phase does not change are computed beforehand, as the platform does.
     """
-    settings, stage = config.phases[phase], stage_of(config, phase)
     attributes = {attribute.name: attribute for attribute in manifest.attributes}
-    memory = torch.channels_last if config.channels_last else torch.contiguous_format
-    model = stage.build(config, Labels(num_identities=NUM_IDENTITIES, attributes=attributes), pretrained=True)
-    model = model.to(device).to(memory_format=memory)
-    rates = rates_of(stage, config, phase)
-    optimizer = make_optimizer(model, settings, rates)
-    generator = torch.Generator().manual_seed(config.seed)
-    height, width = config.data.height, config.data.width
-    images_BCHW = torch.randn(batch, 3, height, width, generator=generator).to(device, memory_format=memory)
-    sample: PoseBatch | ReIDBatch
-    if stage.data is POSE:
-        keypoints_BMJ3 = torch.rand(batch, 1, 18, 3, generator=generator) * torch.tensor([width, height, 2])
-        sample = PoseBatch(
-            images_BCHW=images_BCHW,
-            keypoints_BMJ3=keypoints_BMJ3.to(device),
-            ignore_BHW=torch.zeros(batch, height // 8, width // 8, dtype=torch.bool, device=device),
-        )
-    else:
-        classes = [len(attribute.classes) for attribute in manifest.attributes]
-        attributes_BA = (torch.rand(batch, len(classes), generator=generator) * torch.tensor(classes)).long()
-        sample = ReIDBatch(
-            images_BCHW=images_BCHW,
-            labels_B=torch.arange(batch, device=device) // (settings.images_per_identity or 1),
-            attributes_BA=attributes_BA.to(device),
-            attribute_names=tuple(attributes),
-            maps_BJhw=_maps(model.eval(), stage, config, rates, images_BCHW) if known_maps else None,
-        )
-    train_mode(model, rates)
+    model, step = rehearse(
+        config,
+        phase,
+        num_identities=NUM_IDENTITIES,
+        attributes=attributes,
+        batch=batch,
+        device=device,
+        known_maps=known_maps,
+    )
     if mode == "compiled":
         model.compile()
-
-    def step() -> dict[str, torch.Tensor]:
-        return train_step(
-            model,
-            sample,
-            loss=stage.loss,
-            config=config,
-            optimizer=optimizer,
-            ranks=ProcessGroupRanks([batch]),
-            dtype=resolve_precision(config, device),
-            place=f"the benchmark of phase {phase}",
-        )
-
     return step
-
-
-@torch.no_grad()
-def _maps(
-    model: torch.nn.Module, stage: Stage, config: RunConfig, rates: Mapping[str, float], images_BCHW: torch.Tensor
-) -> torch.Tensor | None:
-    """Maps of the images that the phase does not change, if there are any."""
-    known = stage.known(model, config, rates, cast(Dataset, None), {})  # which a net's maps do not depend on
-    if known is None:
-        return None
-    with autocast(images_BCHW.device, resolve_precision(config, images_BCHW.device)):
-        batches = SimpleNamespace(inference=lambda indices: images_BCHW)
-        return known.compute(cast(ReIDBatches, batches), np.arange(len(images_BCHW))).float()
 
 
 def table(speeds: Sequence[Speed], peak: float | None) -> str:

@@ -143,15 +143,27 @@ def _authors_schedule(stage: str) -> Tree:
 
 
 def san_demo() -> Tree:
-    """SAN on the embedded benchmark from scratch, in minutes on two CPU cores."""
+    """SAN on the embedded benchmark from scratch, in minutes on two CPU cores.
+
+    At weights of 1, as the authors have them, both triplet losses outweigh the rest from scratch: vectors collapse to one
+    point, or the maps do what satisfies their loss. The weights were chosen on train identities that were held out.
+    """
     return {
         "name": "san",
         "data": demo()["data"],
-        "models": {"san": {"trunk": "resnet18", "weights": None, "decoder_widths": (128, 64, 32, 16, 16)}},
+        "models": {
+            "san": {
+                "trunk": "resnet18",
+                "weights": None,
+                "decoder_widths": (128, 64, 32, 16, 16),
+                "triplet_weight": 0.1,
+                "map_triplet_weight": 0.03,
+            }
+        },
         "phases": {
-            "texture_generator": {"stage": "texture_generator"} | _short(epochs=12, learning_rate=1e-3, warmup=1),
+            "texture_generator": {"stage": "texture_generator"} | _short(epochs=10, learning_rate=1e-3, warmup=1),
             **{
-                stage: {"stage": stage} | _short(epochs=14, learning_rate=1e-3, warmup=1, images_per_identity=4)
+                stage: {"stage": stage} | _short(epochs=10, learning_rate=1e-3, warmup=1, images_per_identity=4)
                 for stage in ("san_baseline", "san")
             },
         },

@@ -2,6 +2,7 @@
 
 from reid.experiments.ablation import run_ablation
 from reid.experiments.data import prepare_all
+from reid.experiments.estimate import run_dry
 from reid.experiments.evaluation import run_evaluation
 from reid.experiments.export import run_export
 from reid.experiments.extraction import FILE_NAME, Extraction, run_extraction, table_in
@@ -16,6 +17,7 @@ __all__ = [
     "Lookup",
     "prepare_all",
     "run_ablation",
+    "run_dry",
     "run_evaluation",
     "run_export",
     "run_extraction",

@@ -115,6 +115,19 @@ def prepare_data(
     }
 
 
+def prepared(config: RunConfig, storage: Storage, kind: DataKind) -> Dataset | None:
+    """Data of a kind as they were prepared before, if they were.
+
+    Raises:
+        DataError: a source that the user must have is missing.
+    """
+    source = SOURCES[kind.name]
+    _require_sources([source], config.data)
+    folder = _folder_of(source, config.data, storage)
+    store = storage.scratch / "stores" / _store_name(source, config.data, folder) if folder.exists() else folder
+    return open_dataset(store) if (store / MANIFEST).exists() else None
+
+
 def _require_sources(sources: Sequence[Source], data: DataConfig) -> None:
     """
     Raises:
@@ -138,15 +151,27 @@ def _require_sources(sources: Sequence[Source], data: DataConfig) -> None:
 
 def _source(source: Source, data: DataConfig, storage: Storage, map_tasks: MapTasks) -> Path:
     """Folder of a dataset in its original format; rendered where `data.name` is `embedded`."""
+    place = _folder_of(source, data, storage)
     if data.name != EMBEDDED:
-        return Path(getattr(data, source.setting))
-    place = storage.scratch / "sources" / f"embedded-{EDITION}-{data.size}-{data.seed}" / source.rendered
+        return place
     place.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{place}.lock"):  # another job may be rendering it
         if not place.exists():
             say(f"rendering {place}")
             source.render(place, size=SIZES[data.size], seed=data.seed, map_tasks=map_tasks)
     return place
+
+
+def _folder_of(source: Source, data: DataConfig, storage: Storage) -> Path:
+    if data.name != EMBEDDED:
+        return Path(getattr(data, source.setting))
+    return storage.scratch / "sources" / f"embedded-{EDITION}-{data.size}-{data.seed}" / source.rendered
+
+
+def _store_name(source: Source, data: DataConfig, folder: Path) -> str:
+    name = source.manifest(data)
+    plan = plan_digest(name, folder, height=data.height, width=data.width, encoding=data.encoding)
+    return f"{load_manifest(name, folder).name}-{plan[:12]}"
 
 
 def _store(
@@ -159,8 +184,7 @@ def _store(
 ) -> Place:
     data = config.data
     name = SOURCES[kind].manifest(data)
-    plan = plan_digest(name, source, height=data.height, width=data.width, encoding=data.encoding)
-    folder = f"{load_manifest(name, source).name}-{plan[:12]}"
+    folder = _store_name(SOURCES[kind], data, source)
     local = storage.scratch / "stores" / folder
     prepare(
         name,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+import yaml
 from click.shell_completion import CompletionItem
 
 from reid.config import (
@@ -131,6 +132,11 @@ def job(given: Given, base: Callable[[], Mapping[str, Any]] | None = None) -> It
             message = without_passwords(f"error: {error}")
             terminal.note(message)
             sys.exit(message)
+
+
+def print_settings(config: RunConfig) -> None:
+    """The whole tree as YAML, such as `--config` reads."""
+    click.echo(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True), nl=False)
 
 
 class PlaceType(click.ParamType["Place"]):

@@ -1,5 +1,6 @@
 """The stage table: every form of every model, with its loss and how it is judged."""
 
+from reid.stages.rehearsal import rehearse
 from reid.stages.retrieval import describe, retrieval_metrics, score, score_mean_colour
 from reid.stages.table import (
     STAGES,
@@ -22,6 +23,7 @@ __all__ = [
     "find_stage",
     "load_describer",
     "load_model",
+    "rehearse",
     "retrieval_metrics",
     "score",
     "score_checkpoint",
