@@ -23,7 +23,7 @@ SOONEST_S = 1.0
 
 
 def given(*, preset: str | None = None, overrides: tuple[str, ...] = ()) -> command.Given:
-    return command.Given(preset=preset, file=None, overrides=overrides, verbose=False)
+    return command.Given(preset=preset, file=None, overrides=overrides)
 
 
 def config_of(said: command.Given) -> RunConfig:

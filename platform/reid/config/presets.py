@@ -145,8 +145,8 @@ def _authors_schedule(stage: str) -> Tree:
 def san_demo() -> Tree:
     """SAN on the embedded benchmark from scratch, in minutes on two CPU cores.
 
-    At weights of 1, as the authors have them, both triplet losses outweigh the rest from scratch: vectors collapse to one
-    point, or the maps do what satisfies their loss. The weights were chosen on train identities that were held out.
+    At weights of 1, as the authors have them, both triplet losses outweigh the rest from scratch: vectors collapse to
+    one point, or the maps do what satisfies their loss. The weights were chosen on train identities held out.
     """
     return {
         "name": "san",

@@ -80,8 +80,8 @@ def plan_ablation(config: RunConfig, datasets: Mapping[str, Dataset]) -> Ablatio
 
 
 def _base_settings(config: RunConfig) -> RunConfig:
-    """The configuration with shortened phases and with the workers that each training gets."""
-    changes: dict[str, Any] = {}
+    """The configuration with shortened phases, scored at their ends alone, and the workers that each training gets."""
+    changes: dict[str, Any] = {"evaluation.sample": 0}
     if config.scaling.num_workers != 0:
         changes["scaling.num_workers"] = config.ablation.workers
     for name, phase in config.phases.items():

@@ -12,8 +12,10 @@ from rich.table import Table
 from reid.config import DataError, RunConfig, load_manifest
 from reid.data import POSE, REID, TEXTURES, DataKind
 from reid.embedded import SIZES
+from reid.experiments.ablation_rows import comparison_of
 from reid.experiments.data import EMBEDDED, SOURCES, kinds_of, prepared
 from reid.progress import say, show_table
+from reid.search import searched_phase
 from reid.stages import check_phases, rehearse, stage_of
 from reid.storage import Storage
 from reid.training import choose_device
@@ -50,10 +52,13 @@ class PhaseEstimate:
     """Of its checkpoints in the storage and in MLflow."""
 
 
-def run_dry(config: RunConfig) -> None:
-    """Say what a pipeline's phases would take on this machine; nothing is started, prepared or written.
+def run_dry(config: RunConfig, job: str) -> None:
+    """Say what a job would take on this machine; nothing is started, prepared or written.
 
-    A step of each phase is measured on random images.
+    A step of each phase that it trains is measured on random images.
+
+    Args:
+        job: name of the command.
 
     Raises:
         ValueError: the settings are wrong; or the data, which are neither prepared nor of known numbers.
@@ -62,22 +67,28 @@ def run_dry(config: RunConfig) -> None:
     say(f"workers: {_placement(config)}")
     storage = Storage(config.storage)
     counts = {kind.name: counts_of(config, storage, kind) for kind in kinds_of(config)}
+    stores = sum((each.train + each.scored) * config.data.height * config.data.width * 3 for each in counts.values())
+    say(f"stores: about {stores / 1e6:,.0f} MB in {config.storage}")
+    times = _times(config, job)
+    if not times:
+        return
     estimates = {phase: estimate_phase(config, phase, counts) for phase in config.phases}
-    table = Table("phase", "images", "images/s", "time", "checkpoints, MB", title="estimate")
+    table = Table("phase", "trained", "images", "images/s", "time", "checkpoints, MB", title="estimate, each time")
     for phase, estimate in estimates.items():
         table.add_row(
             phase,
+            f"{times[phase]:g} ×",
             f"{estimate.images:,}",
             f"{estimate.images_per_second:,.0f}",
             _clock(estimate.seconds),
             f"{estimate.bytes_kept / 1e6:,.0f}",
         )
     show_table(table)
-    stores = sum((each.train + each.scored) * config.data.height * config.data.width * 3 for each in counts.values())
-    kept = sum(estimate.bytes_kept for estimate in estimates.values())
-    seconds = sum(estimate.seconds for estimate in estimates.values())
-    say(f"time: about {_clock(seconds)}, without preparing the data and exporting the model")
-    say(f"disk: about {kept / 1e6:,.0f} MB of checkpoints and {stores / 1e6:,.0f} MB of stores, in {config.storage}")
+    kept = sum(times[phase] * estimate.bytes_kept for phase, estimate in estimates.items())
+    seconds = sum(times[phase] * estimate.seconds for phase, estimate in estimates.items())
+    about = "about" if job == "pipeline" else "at most about"
+    say(f"time: {about} {_clock(seconds)} where one is trained after another, without preparing the data")
+    say(f"checkpoints: {about} {kept / 1e6:,.0f} MB, in {config.storage}")
 
 
 def counts_of(config: RunConfig, storage: Storage, kind: DataKind) -> Counts:
@@ -142,6 +153,19 @@ def estimate_phase(config: RunConfig, phase: str, counts: Mapping[str, Counts]) 
         seconds=START_S + (images + scored * FORWARD_SHARE) / rate,
         bytes_kept=(KEPT_CHECKPOINTS + 1) * (weights + ADAM_STATES * trained),
     )
+
+
+def _times(config: RunConfig, job: str) -> dict[str, float]:
+    """How often a job trains each phase, at most; empty where it trains none."""
+    once = dict.fromkeys(config.phases, 1.0)
+    if job == "pipeline":
+        return once
+    if job == "sweep":  # trials without early stopping, the winner and the configuration as it is
+        return once | {searched_phase(config): config.search.trials + 2.0 * config.search.retrain}
+    if job == "ablation":
+        rows = len(comparison_of(config).rows)
+        return dict.fromkeys(config.phases, rows * config.ablation.seeds * config.ablation.epoch_share)
+    return {}
 
 
 def _placement(config: RunConfig) -> str:

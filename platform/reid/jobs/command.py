@@ -49,7 +49,10 @@ class Given:
     preset: str | None
     file: str | None
     overrides: tuple[str, ...]
-    verbose: bool
+    verbose: bool = False
+    dry_run: bool = False
+    job: str = ""
+    """Name of the command."""
 
     def config(self, base: Callable[[], Mapping[str, Any]] | None = None) -> RunConfig:
         """
@@ -100,11 +103,25 @@ def takes_settings(function: Callable[..., None]) -> Callable[..., None]:
         help="One setting laid over both, such as phases.final.epochs=3; repeatable.",
     )
     @click.option("--verbose", is_flag=True, help="Also show what otherwise goes to the log alone.")
+    @click.option("--dry-run", is_flag=True, help="Print settings, workers, time and disk; nothing is started.")
     @functools.wraps(function)
     def wrapped(
-        *, preset: str | None, file: str | None, overrides: Sequence[str], verbose: bool, **others: object
+        *,
+        preset: str | None,
+        file: str | None,
+        overrides: Sequence[str],
+        verbose: bool,
+        dry_run: bool,
+        **others: object,
     ) -> None:
-        given = Given(preset=preset, file=file, overrides=tuple(overrides), verbose=verbose)
+        given = Given(
+            preset=preset,
+            file=file,
+            overrides=tuple(overrides),
+            verbose=verbose,
+            dry_run=dry_run,
+            job=click.get_current_context().command.name or "",
+        )
         function(given=given, **others)
 
     return wrapped
@@ -113,6 +130,8 @@ def takes_settings(function: Callable[..., None]) -> Callable[..., None]:
 @contextmanager
 def job(given: Given, base: Callable[[], Mapping[str, Any]] | None = None) -> Iterator[RunConfig]:
     """Within the block a job runs: what it says is shown, and an error that its user can remedy is one line.
+
+    It does not run where the user asked for a dry run.
 
     Args:
         base: see `Given.config`.
@@ -126,6 +145,12 @@ def job(given: Given, base: Callable[[], Mapping[str, Any]] | None = None) -> It
     with Terminal(verbose=given.verbose) as terminal, listening(terminal):
         try:
             config = given.config(base)
+            if given.dry_run:
+                from reid.experiments import run_dry
+
+                print_settings(config)
+                run_dry(config, given.job)
+                sys.exit()
             with _full_disk_told(config):
                 yield config
         except JOB_ERRORS as error:

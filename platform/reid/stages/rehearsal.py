@@ -1,6 +1,7 @@
 """Training steps on random images, to see what a phase costs before there are data."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import cast
 
@@ -51,30 +52,9 @@ def rehearse(
     model = model.to(device).to(memory_format=memory)
     rates = rates_of(stage, config, phase)
     optimizer = make_optimizer(model, settings, rates)
-    generator = torch.Generator().manual_seed(config.seed)
-    size = (config.data.height, config.data.width)
-    images_BCHW = torch.randn(batch, 3, *size, generator=generator).to(device, memory_format=memory)
-    sample: PoseBatch | ReIDBatch
-    if stage.data is POSE:
-        keypoints_BMJ3 = torch.rand(batch, 1, len(JOINTS), 3, generator=generator) * torch.tensor([size[1], size[0], 2])
-        sample = PoseBatch(
-            images_BCHW=images_BCHW,
-            keypoints_BMJ3=keypoints_BMJ3.to(device),
-            ignore_BHW=torch.zeros(batch, *(side // JOINT_STRIDE for side in size), dtype=torch.bool, device=device),
-        )
-    else:
-        classes = [len(attribute.classes) for attribute in attributes.values()]
-        attributes_BA = (torch.rand(batch, len(classes), generator=generator) * torch.tensor(classes)).long()
-        textured = stage.data is TEXTURES or stage.textures(config)
-        textures_BCHW = torch.rand(batch, 3, size[0], size[0], generator=generator) * 2 - 1 if textured else None
-        sample = ReIDBatch(
-            images_BCHW=images_BCHW,
-            labels_B=torch.arange(batch, device=device) // (settings.images_per_identity or 1) % num_identities,
-            attributes_BA=attributes_BA.to(device),
-            attribute_names=tuple(attributes),
-            maps_BJhw=_maps(model.eval(), stage, config, phase, images_BCHW) if known_maps else None,
-            textures_BCHW=None if textures_BCHW is None else textures_BCHW.to(device),
-        )
+    sample = _random_batch(config, stage, phase, num_identities, attributes, batch, device)
+    if known_maps and isinstance(sample, ReIDBatch):
+        sample = replace(sample, maps_BJhw=_maps(model.eval(), stage, config, phase, sample.images_BCHW))
     train_mode(model, rates)
 
     def step() -> dict[str, Tensor]:
@@ -90,6 +70,39 @@ def rehearse(
         )
 
     return model, step
+
+
+def _random_batch(
+    config: RunConfig,
+    stage: Stage,
+    phase: str,
+    num_identities: int,
+    attributes: Mapping[str, Attribute],
+    batch: int,
+    device: torch.device,
+) -> PoseBatch | ReIDBatch:
+    memory = torch.channels_last if config.channels_last else torch.contiguous_format
+    generator = torch.Generator().manual_seed(config.seed)
+    size = (config.data.height, config.data.width)
+    images_BCHW = torch.randn(batch, 3, *size, generator=generator).to(device, memory_format=memory)
+    if stage.data is POSE:
+        keypoints_BMJ3 = torch.rand(batch, 1, len(JOINTS), 3, generator=generator) * torch.tensor([size[1], size[0], 2])
+        return PoseBatch(
+            images_BCHW=images_BCHW,
+            keypoints_BMJ3=keypoints_BMJ3.to(device),
+            ignore_BHW=torch.zeros(batch, *(side // JOINT_STRIDE for side in size), dtype=torch.bool, device=device),
+        )
+    classes = [len(attribute.classes) for attribute in attributes.values()]
+    attributes_BA = (torch.rand(batch, len(classes), generator=generator) * torch.tensor(classes)).long()
+    textured = stage.data is TEXTURES or stage.textures(config)
+    textures_BCHW = torch.rand(batch, 3, size[0], size[0], generator=generator) * 2 - 1 if textured else None
+    return ReIDBatch(
+        images_BCHW=images_BCHW,
+        labels_B=torch.arange(batch, device=device) // (config.phases[phase].images_per_identity or 1) % num_identities,
+        attributes_BA=attributes_BA.to(device),
+        attribute_names=tuple(attributes),
+        textures_BCHW=None if textures_BCHW is None else textures_BCHW.to(device),
+    )
 
 
 @torch.no_grad()
