@@ -12,7 +12,7 @@ from reid.experiments import results
 from reid.experiments.data import prepare_data
 from reid.experiments.experiment import join_cluster
 from reid.experiments.records import dataset_input, open_recorder, parent_record
-from reid.progress import say
+from reid.progress import say_result
 from reid.stages import find_stage, score_mean_colour
 from reid.storage import Place, Storage
 from reid.tracking import Measurement
@@ -57,7 +57,7 @@ def run_evaluation(config: RunConfig, *, checkpoint: Place) -> dict[str, float]:
     results.show({results.MEAN_COLOUR: results.of(floor), state.phase: results.of(metrics)})
     for name, value in metrics.items():
         if name.startswith("eval/attributes/"):
-            say(f"{name.removeprefix('eval/')}: {value:.1%}")
+            say_result(f"{name.removeprefix('eval/')}: {value:.1%}")
     places = {"data": store, "checkpoint": checkpoint, "pictures": str(folder / PICTURES)}
     results.show_places(places, recorder, record)
     return metrics

@@ -8,7 +8,7 @@ import torch
 from reid.config import RunConfig
 from reid.experiments.records import open_recorder
 from reid.export import CARD, ONNX, PT2, Card, Descriptor, example_images, export_descriptor
-from reid.progress import say
+from reid.progress import say_result
 from reid.stages import Trained, load_describer
 from reid.storage import Place, Storage, room_for, whole_folder
 from reid.tracking import MODEL_NAME, Recorder, require_alias
@@ -54,15 +54,17 @@ def run_export(config: RunConfig, *, checkpoint: Place, alias: str, output: Path
         version = recorder.publish(output, alias=alias, run_key=state.run)
         published = Published(place=Place(output), card=card, version=version)
     card, place = published.card, published.place
-    say(f"input: uint8 RGB, batch × 3 × {card.height} × {card.width}; output: float32, batch × {card.dim}")
-    say(f"torch: torch.export.load('{place / PT2}').module()")
-    say(f"ONNX: onnxruntime.InferenceSession('{place / ONNX}')")
+    say_result(f"input: uint8 RGB, batch × 3 × {card.height} × {card.width}; output: float32, batch × {card.dim}")
+    say_result(f"torch: torch.export.load('{place / PT2}').module()")
+    say_result(f"ONNX: onnxruntime.InferenceSession('{place / ONNX}')")
     if published.version is None:
         raise ConnectionError(
             f"MLflow at {recorder.uri} did not take the model: the files are in {place}, export again"
         )
-    say(f"MLflow: {recorder.uri}, model {MODEL_NAME}, version {published.version}, alias {alias}")
-    say(f"load: mlflow.pytorch.load_model('models:/{MODEL_NAME}@{alias}') with MLFLOW_TRACKING_URI={recorder.uri}")
+    say_result(f"MLflow: {recorder.uri}, model {MODEL_NAME}, version {published.version}, alias {alias}")
+    say_result(
+        f"load: mlflow.pytorch.load_model('models:/{MODEL_NAME}@{alias}') with MLFLOW_TRACKING_URI={recorder.uri}"
+    )
     return published
 
 
@@ -127,7 +129,7 @@ def export_checkpoint(config: RunConfig, checkpoint: Place, folder: Path) -> Car
     except OSError as error:
         raise ValueError(f"the export cannot be written to {folder} ({error}): choose another folder for it") from error
     for name, distance in distances.items():
-        say(f"{name}: cosine distance from the model at most {distance:.1e}")
+        say_result(f"{name}: cosine distance from the model at most {distance:.1e}")
     return card
 
 

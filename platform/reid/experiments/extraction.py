@@ -15,7 +15,7 @@ from reid.data import MANIFEST, DataError, Origin, list_images, write_table
 from reid.experiments.describing import Described, Extractor, shares_of
 from reid.experiments.export import descriptor_of
 from reid.experiments.lookup import Lookup, look_up
-from reid.progress import say, track
+from reid.progress import say_result, track
 from reid.stages import load_describer
 from reid.storage import Place
 from reid.training import choose_device
@@ -90,7 +90,7 @@ def extract(config: RunConfig, extraction: Extraction) -> list[str]:
     else:
         extractor = Extractor(config, checkpoint, images, choose_device(config.scaling))
         count = write_table(table, origin, rows(map(extractor, shares)))
-    say(f"descriptors: {count:,} rows in {table}" if count else f"descriptors: none, {table} was not written")
+    say_result(f"descriptors: {count:,} rows in {table}" if count else f"descriptors: none, {table} was not written")
     return unreadable
 
 

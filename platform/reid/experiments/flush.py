@@ -2,7 +2,7 @@
 
 from reid.config import RunConfig
 from reid.experiments.records import open_recorder
-from reid.progress import say
+from reid.progress import say_result
 from reid.storage import Storage
 from reid.tracking import PATIENCE_S
 
@@ -20,11 +20,11 @@ def run_flush(config: RunConfig) -> int:
     waiting = len(recorder.kept())
     recorder.send(wait_s=PATIENCE_S)
     for file in recorder.damaged():
-        say(f"{file} was damaged when it was to be sent: mend it and name it .json, or delete it")
+        say_result(f"{file} was damaged when it was to be sent: mend it and name it .json, or delete it")
     if left := recorder.kept():
         raise ConnectionError(
             f"MLflow at {recorder.uri} lacks {len(left)} of {waiting} records, which wait in {left[0].parent}: flush "
             "again when it takes them and no other job is sending"
         )
-    say(f"MLflow: {recorder.uri}, experiment {recorder.experiment}, has all records; {waiting} were sent now")
+    say_result(f"MLflow: {recorder.uri}, experiment {recorder.experiment}, has all records; {waiting} were sent now")
     return waiting

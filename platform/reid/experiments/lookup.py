@@ -25,7 +25,7 @@ from reid.evaluation import nearest
 from reid.experiments.describing import Extractor
 from reid.experiments.export import descriptor_of
 from reid.pictures import Found, contact_sheet
-from reid.progress import say, show_table
+from reid.progress import say_result, show_table
 from reid.stages import load_describer
 from reid.storage import write_whole
 
@@ -80,7 +80,7 @@ def look_up(config: RunConfig, wanted: Lookup) -> Path:
         write_whole(sheet, contact_sheet(query_HW3, title, pid, items))
     except OSError as error:
         raise DataError(f"{sheet} cannot be written ({error}): choose another --sheet") from error
-    say(f"sheet: {sheet}")
+    say_result(f"sheet: {sheet}")
     return sheet
 
 

@@ -9,7 +9,7 @@ from reid.data import REID
 from reid.experiments import results
 from reid.experiments.experiment import Experiment, Training, Workspace
 from reid.experiments.records import pictures_of
-from reid.progress import say
+from reid.progress import say, say_result
 from reid.stages import built_on, score_mean_colour
 from reid.tracking import MODEL_NAME, Measurement
 
@@ -80,6 +80,6 @@ def _finish(experiment: Experiment, scores: results.Scores, last: Training) -> N
 def _publish(experiment: Experiment, training: Training) -> None:
     """Export a training's model and register it."""
     published = experiment.publish(training, alias=ALIAS)
-    say(f"export: {published.place}")
+    say_result(f"export: {published.place}")
     if published.version is not None:
-        say(f"registered: models:/{MODEL_NAME}@{ALIAS}, version {published.version}")
+        say_result(f"registered: models:/{MODEL_NAME}@{ALIAS}, version {published.version}")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from reid.progress import say, show_table
+from reid.progress import say_result, show_table
 from reid.tracking import Recorder, RunRecord
 
 MEAN_COLOUR = "mean colour"
@@ -63,9 +63,9 @@ def _table(scores: Scores) -> tuple[list[str], list[list[str]]]:
 def show_places(places: Mapping[str, str], runs: Recorder, record: RunRecord) -> None:
     """Print where a job's results lie, its MLflow run among them, and how to look at that."""
     for what, place in places.items():
-        say(f"{what}: {place}")
-    say(f"MLflow: {runs.uri}, experiment {runs.experiment}, run {record.name}")
-    say(browse(runs))
+        say_result(f"{what}: {place}")
+    say_result(f"MLflow: {runs.uri}, experiment {runs.experiment}, run {record.name}")
+    say_result(browse(runs))
 
 
 def browse(runs: Recorder) -> str:

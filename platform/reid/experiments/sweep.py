@@ -17,7 +17,7 @@ from reid.config import ConfigError, RunConfig, with_settings
 from reid.data import REID, HoldOut
 from reid.experiments import results
 from reid.experiments.experiment import Experiment, Training, Workspace
-from reid.progress import say
+from reid.progress import say, say_result
 from reid.search import (
     ChosenSpace,
     LiveView,
@@ -156,7 +156,7 @@ class Sweep:
         experiment.train([*shared, *last])
         published = experiment.publish(champion, alias=CHAMPION)
         if published.version is not None:
-            say(f"registered: version {published.version}, alias {CHAMPION}, from {published.place}")
+            say_result(f"registered: version {published.version}, alias {CHAMPION}, from {published.place}")
         titles = {PAPER_TITLE: last[-1].name, f"{CHAMPION}, trial {winner.number}": CHAMPION}
         return {title: results.of(experiment.metrics(name)) for title, name in titles.items()}
 
@@ -203,11 +203,11 @@ class Sweep:
 
     def _say(self, trials: Sequence[Trial], winner: Trial) -> None:
         counts = Counter(trial.state for trial in trials)
-        say(", ".join(f"{number} {state}" for state, number in counts.items()))
-        say(f"epochs trained: {sum(t.epochs for t in trials)}")
+        say_result(", ".join(f"{number} {state}" for state, number in counts.items()))
+        say_result(f"epochs trained: {sum(t.epochs for t in trials)}")
         for name, trial in {PAPER_TITLE: trials[0], f"the winner, trial {winner.number}": winner}.items():
             values = ", ".join(f"{objective} {value:.4g}" for objective, value in trial.values.items())
-            say(f"{name}, on held-out identities: {values or trial.failure}")
+            say_result(f"{name}, on held-out identities: {values or trial.failure}")
 
     def _finish(self, trials: Sequence[Trial], winner: Trial, scores: results.Scores) -> None:
         """Record what was found and, as artifacts, the figures and the winner's settings."""

@@ -73,6 +73,10 @@ class Terminal:
         self._print(line)
         self._keep(line)
 
+    def say_result(self, line: str) -> None:
+        self._print(line, clock=False)
+        self._keep(line)
+
     def warn(self, line: str) -> None:
         self._print(line, to_errors=True)
         self._keep(line)
@@ -103,8 +107,10 @@ class Terminal:
                 log.writelines(self._log)
                 self._log = log
 
-    def _print(self, line: str, *, to_errors: bool = False) -> None:
-        line = f"{time.strftime('%H:%M:%S')} {without_passwords(line)}"
+    def _print(self, line: str, *, to_errors: bool = False, clock: bool = True) -> None:
+        line = without_passwords(line)
+        if clock:
+            line = f"{time.strftime('%H:%M:%S')} {line}"
         if self.is_live:
             self._bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
         else:

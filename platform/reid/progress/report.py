@@ -32,6 +32,9 @@ class Listener(Protocol):
     def say(self, line: str) -> None:
         """A line for the user."""
 
+    def say_result(self, line: str) -> None:
+        """A line of what came out in the end."""
+
     def show_table(self, table: RenderableType) -> None:
         """A table for the user."""
 
@@ -51,6 +54,9 @@ class Silence:
     def say(self, line: str) -> None:
         pass
 
+    def say_result(self, line: str) -> None:
+        pass
+
     def show_table(self, table: RenderableType) -> None:
         pass
 
@@ -68,6 +74,9 @@ class Printer(Silence):
     """Listens where nobody else does: prints lines and tables, and leaves notes to `logging`."""
 
     def say(self, line: str) -> None:
+        print(line, flush=True)
+
+    def say_result(self, line: str) -> None:
         print(line, flush=True)
 
     def show_table(self, table: RenderableType) -> None:
@@ -93,6 +102,10 @@ def listening(listener: Listener) -> Iterator[None]:
 
 def say(line: str) -> None:
     _listener.say(line)
+
+
+def say_result(line: str) -> None:
+    _listener.say_result(line)
 
 
 def show_table(table: RenderableType) -> None:
