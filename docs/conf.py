@@ -22,6 +22,7 @@ autodoc_default_options = {"members": True}
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 autodoc_inherit_docstrings = False
+autodoc_preserve_defaults = True
 napoleon_numpy_docstring = False
 
 nitpick_ignore_regex = [
@@ -68,7 +69,7 @@ def setup(app: Sphinx) -> None:
 
 def _bring_files_outside(app: Sphinx, name: str, source: list[str]) -> None:
     """Markdown files that lie outside this folder are no pages of the site: they come along as files."""
-    source[0] = re.sub(r"\[([^]]+)\]\((\.\./[\w/]+\.md)\)", r"{download}`\1 <\2>`", source[0])
+    source[0] = re.sub(r"\[`?([^]`]+)`?\]\((\.\./[\w/]+\.md)\)", r"{download}`\1 <\2>`", source[0])
 
 
 def _without_factories(
