@@ -28,6 +28,8 @@ PYDANTICS = "must be greater than or equal to"
 """Made of pydantic's "Input should be …" by `load_config`."""
 RAYS = ("_private/worker.py", "_private/authentication/authentication_constants.py")
 """Where Ray has what is quoted of it."""
+RAYS_CORE = ("Failed to connect to GCS at address ", " within ", " seconds.")
+"""What its part in C++ says, in `_raylet.so`."""
 
 
 def broken_links(page: Path) -> list[str]:
@@ -80,7 +82,7 @@ def known() -> set[str]:
     assert ray is not None
     assert ray.origin is not None
     sources = [*(ROOT / "platform").rglob("*.py"), *(Path(ray.origin).parent / name for name in RAYS)]
-    return literals(sources) | {os.strerror(errno.EADDRINUSE), os.strerror(errno.EACCES), PYDANTICS}
+    return literals(sources) | {os.strerror(errno.EADDRINUSE), os.strerror(errno.EACCES), PYDANTICS, *RAYS_CORE}
 
 
 @pytest.mark.parametrize("quote", [*quoted(ROOT / "docs" / "errors.md")])
@@ -97,6 +99,14 @@ def test_a_quoted_error_is_still_said(quote: str, known: set[str]) -> None:
 )
 def test_an_error_that_is_said_otherwise_is_found(quote: str, known: set[str]) -> None:
     assert unknown_words(quote, known)
+
+
+def test_rays_core_still_says_what_is_quoted_of_it() -> None:
+    ray = importlib.util.find_spec("ray")
+    assert ray is not None
+    assert ray.origin is not None
+    core = (Path(ray.origin).parent / "_raylet.so").read_bytes()
+    assert [text for text in RAYS_CORE if text.encode() not in core] == []
 
 
 def test_ten_errors_are_told_at_least() -> None:
