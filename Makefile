@@ -9,7 +9,7 @@ VENV := .venv
 INSTALLED := $(VENV)/.installed
 STORAGE = $(or $(REID_STORAGE),$(HOME)/reid)
 
-.PHONY: help pipeline test test-fast bench chaos ui lint audit
+.PHONY: help pipeline test test-fast bench chaos ui lint docs audit
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -40,6 +40,10 @@ lint: $(INSTALLED) ## check style and types
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
+
+docs: $(INSTALLED) ## build docs/ and the reference of the package as a site in build/docs
+	$(VENV)/bin/sphinx-build -W --keep-going --nitpicky --quiet -d build/doctrees docs build/docs
+	@echo "open build/docs/index.html"
 
 audit: $(INSTALLED) ## ask for known vulnerabilities of the pinned packages; needs the network
 	$(VENV)/bin/pip-audit --strict --disable-pip --require-hashes --requirement requirements.lock

@@ -2,7 +2,7 @@
 
     PYTHONPATH=platform python tests/models/test_paper_preset.py
 
-prints the table of parameters that the README shows.
+prints the table of parameters that docs/models.md shows.
 """
 
 import json
@@ -84,10 +84,10 @@ def parameter_table() -> str:
     return "\n".join(lines)
 
 
-def test_the_readme_shows_the_models_parameters() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    shown = re.search(r"<!-- parameters -->\n(.*?)\n<!-- /parameters -->", readme, re.DOTALL)
-    assert shown is not None, "the README has lost its markers"
+def test_the_page_of_the_models_shows_their_parameters() -> None:
+    page = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    shown = re.search(r"<!-- parameters -->\n(.*?)\n<!-- /parameters -->", page, re.DOTALL)
+    assert shown is not None, "docs/models.md has lost its markers"
     assert shown[1].strip() == parameter_table()
 
 

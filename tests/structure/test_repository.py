@@ -16,7 +16,7 @@ import pytest
 from reid import jobs
 
 ROOT = Path(__file__).parents[2]
-SOURCES = ("platform", "jobs", "datasets", "tests", "benchmarks", ".ci")
+SOURCES = ("platform", "jobs", "datasets", "tests", "benchmarks", "docs", ".ci", ".github")
 LONGEST_FILE = 300
 LONGEST_FUNCTION = 50
 LONG_FUNCTIONS = {"run_phase"}
@@ -219,6 +219,7 @@ def test_the_repository_keeps_the_rule(rule: Rule) -> None:
         (unbounded_dependencies, "pyproject.toml", '[project]\ndependencies = ["ray[train]>=2.60"]\n'),
         (stray_test_folders, "tests/elsewhere/test_a.py", ""),
         (machine_paths, "README.md", "cd /" + "root/reid\n"),
+        (machine_paths, "docs/a.md", "cd /" + "root/reid\n"),
         (machine_paths, "tests/a.py", 'open("/' + 'home/someone/data.csv")\n'),
         (machine_paths, "benchmarks/a.py", 'open("/' + 'tmp/data.csv")\n'),
     ],

@@ -59,7 +59,7 @@ def load_config(
             name are loaded first; those of `base` are not, since it may be somebody else's.
 
     Returns:
-        The whole tree: `model.layout` = `dataset` is replaced by the layout that the dataset's manifest names.
+        The whole tree; `model.layout` = `dataset` is replaced by the layout that the dataset's manifest names.
 
     Raises:
         ConfigError: naming every unknown key and every bad value at once.

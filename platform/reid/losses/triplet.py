@@ -91,7 +91,7 @@ class FocalTripletLoss(nn.Module):
             labels_B: identity labels.
 
         Returns:
-            One loss per branch: a scalar for embeddings_BD, losses_N for embeddings_NBD. Without a valid triplet it is
+            One loss per branch, a scalar for embeddings_BD, losses_N for embeddings_NBD. Without a valid triplet it is
             a zero that is attached to the graph.
         """
         with torch.autocast(embeddings.device.type, enabled=False):
