@@ -13,7 +13,6 @@ from scipy.io import loadmat
 from reid.data.parallel import map_in_process, map_in_processes
 from reid.embedded import SIZES, BenchmarkSize, render_market1501
 from reid.embedded.atlas import texture_of
-from reid.embedded.contact_sheet import contact_sheet
 from reid.embedded.market1501 import ShotsTask, render_shots
 from reid.embedded.plan import plan_market1501
 
@@ -179,9 +178,3 @@ def test_mean_colour_does_hardly_better_than_chance(market: Path) -> None:
     chance = np.mean([mean_average_precision(rng.random((len(queries), len(gallery)))) for _ in range(20)])
     by_colour = mean_average_precision(np.linalg.norm(queries[:, None] - gallery, axis=2))
     assert by_colour < chance + 0.08
-
-
-def test_contact_sheet_has_a_row_for_each_identity_and_a_column_for_each_camera(market: Path) -> None:
-    sheet = contact_sheet(market / "bounding_box_train", identities=5, images_per_camera=2)
-    assert sheet.size == (12 * 66 + 2, 5 * 130 + 2)
-    assert np.asarray(sheet).std() > 30

@@ -43,6 +43,7 @@ def test_neighbours_are_the_kept_items_in_order_of_distance(seed: int, gallery: 
         assert list(zip(row.gallery_K.tolist(), row.is_match_K.tolist(), strict=True)) == expected[:count]
         assert row.average_precision == scores.ap_Q[query].item()
         first = scores.first_match_rank_Q[query].item()
+        assert row.first_match == first == [is_match for _, is_match in expected].index(True) + 1
         assert row.is_match_K.any() == (first <= count)
         if row.is_match_K.any():
             assert row.is_match_K.argmax() + 1 == first

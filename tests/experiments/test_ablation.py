@@ -66,7 +66,10 @@ def test_stopped_and_given_again(storage: Path, monkeypatch: pytest.MonkeyPatch)
     assert len(children) == len({run.info.run_name for run in children}) == TRAININGS
     assert {run.info.status for run in found} == {"FINISHED"}
     assert parent.data.metrics["full/mAP"] == table.scores["full"][0]["mAP"]
-    assert [file.path for file in browser.list_artifacts(parent.info.run_id)] == ["ablation.md"]
+    assert [file.path for file in browser.list_artifacts(parent.info.run_id)] == [
+        "ablation.md",
+        "report.html",
+    ]
     for child in children:
         assert browser.list_artifacts(child.info.run_id, "pictures"), child.info.run_name
     pose, final = (next(run for run in children if run.info.run_name == f"seed0-{name}") for name in ("pose", "final"))

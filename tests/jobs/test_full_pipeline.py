@@ -15,13 +15,14 @@ from mlflow.entities import Run
 PHASES = ("pose", "baseline", "intermediate", "final")
 EPOCHS = {"pose": 1, "baseline": 4, "intermediate": 1, "final": 4}
 SCORES = ("rank1", "rank5", "rank10", "mAP", "mINP")
-RANKING = {"cmc.png", "ranked.png"}
+RANKING = {"cmc.png", "ranked.png", "cameras.png"}
 PICTURES = {
     "pose": {"pose_maps.png"},
     "baseline": RANKING,
-    "intermediate": RANKING,
-    "final": RANKING | {"parts.png"},
+    "intermediate": RANKING | {"attributes.png"},
+    "final": RANKING | {"attributes.png", "parts.png"},
 }
+OF_ALL = PICTURES["final"] | {"time.png", *(f"losses_{phase}.png" for phase in PHASES)}
 ROOT = Path(__file__).parents[2]
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
@@ -144,7 +145,7 @@ def test_mlflow_holds_one_parent_with_a_child_for_each_phase(uninterrupted: Fini
     assert set(final) == {*SCORES, "attributes", "people/pck"}
     assert {name: parent.data.metrics[f"eval/{name}"] for name in final} == final
     files = {file.path for file in browser.list_artifacts(parent.info.run_id)}
-    assert files == {"config.yaml", "results.md", "pictures"}
+    assert files == {"config.yaml", "report.html", "results.md", "pictures"}
 
 
 def test_mlflow_holds_the_pictures_of_every_evaluation(uninterrupted: Finished, browser: MlflowClient) -> None:
@@ -152,7 +153,7 @@ def test_mlflow_holds_the_pictures_of_every_evaluation(uninterrupted: Finished, 
     for phase, run in children_of(parent, browser).items():
         assert pictures_of(run, browser) == PICTURES[phase]
         assert {path.name for path in (uninterrupted.checkpoint(phase) / "pictures").iterdir()} == PICTURES[phase]
-    assert pictures_of(parent, browser) == PICTURES["final"]
+    assert pictures_of(parent, browser) == OF_ALL
 
 
 def test_evaluating_the_last_checkpoint_gives_its_scores_again_and_pictures(

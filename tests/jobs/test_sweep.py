@@ -197,7 +197,7 @@ class TestSweep:
     def test_figures_and_settings_are_artifacts(self, finished: Finished, browser: MlflowClient) -> None:
         parent, _ = children_of(finished, browser)
         files = {file.path for file in browser.list_artifacts(parent.info.run_id)}
-        assert files == {"figures", "results.md", "winner.yaml"}
+        assert files == {"figures", "report.html", "results.md", "winner.yaml"}
         figures = [file.path for file in browser.list_artifacts(parent.info.run_id, "figures")]
         assert "figures/history.png" in figures
         settings = load_config(preset="smoke", file=finished.folder / "winner.yaml")

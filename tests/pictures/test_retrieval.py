@@ -1,6 +1,7 @@
-"""What the pictures say, read back from their pixels, and the curve from the figure that is drawn."""
+"""What the pictures say, read back from their pixels."""
 
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from reid.data import Dataset, prepare
 from reid.evaluation import RetrievalResult, evaluate_retrieval
 from reid.evaluation.neighbours import nearest_kept
 from reid.pictures import retrieval as drawing
-from reid.pictures.retrieval import MATCH, MISTAKE, cmc_picture, parts_picture, ranked_picture
+from reid.pictures.retrieval import MATCH, MISTAKE, parts_picture, ranked_picture
 from reid.pictures.sheet import FAINT, FRAME, GAP, MARGIN, SWATCH, Sheet
 
 HEIGHT, WIDTH = 32, 16
@@ -49,16 +50,6 @@ def area(png: bytes, colour: str) -> int:
     return int((pixels(png) == ImageColor.getrgb(colour)).all(axis=2).sum())
 
 
-def test_the_curve_is_the_cmc_that_was_measured(grey: Dataset) -> None:
-    results = {"plain": retrieval(grey)[2], "re-ranked": retrieval(grey, seed=1)[2]}
-    (axes,) = drawing._cmc_figure(results).axes
-    for line, (name, result) in zip(axes.lines, results.items(), strict=True):
-        assert np.asarray(line.get_xdata()).tolist() == list(range(1, 21))
-        assert np.asarray(line.get_ydata()).tolist() == result.cmc[:20].tolist()
-        assert f"mAP {result.mAP:.1%} {name}" in axes.get_title()
-    assert pixels(cmc_picture(results)).std() > 0
-
-
 @pytest.mark.parametrize("seed", [0, 1])
 def test_as_many_green_and_red_frames_as_matches_and_mistakes(grey: Dataset, seed: int) -> None:
     query, gallery = grey.splits["query"], grey.splits["gallery"]
@@ -82,6 +73,29 @@ def test_as_many_green_and_red_frames_as_matches_and_mistakes(grey: Dataset, see
     swatch = SWATCH[0] * SWATCH[1]
     assert area(png, MATCH) == matches * frame + swatch
     assert area(png, MISTAKE) == (15 - matches) * frame + swatch
+
+
+@pytest.mark.parametrize("count", [1, 11])
+def test_a_row_without_a_match_says_where_the_first_is(
+    grey: Dataset, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels: list[str] = []
+
+    class Noted(Sheet):
+        def __init__(self, **given: Any) -> None:
+            labels.extend(given["rows"])
+            super().__init__(**given)
+
+    monkeypatch.setattr(drawing, "Sheet", Noted)
+    query, gallery = grey.splits["query"], grey.splits["gallery"]
+    query_QD, gallery_GD, result = retrieval(grey)
+    sides = (query.pids_N, gallery.pids_N, query.camids_N, gallery.camids_N)
+    rows = nearest_kept([0, 1, 2, 3], result.scores, query_QD, gallery_GD, *sides, count=count)
+    ranked_picture(rows, query, gallery, aspect=WIDTH / HEIGHT)
+    firsts = result.scores.first_match_rank_Q.tolist()
+    assert any(first > 1 for first in firsts)
+    for label, first in zip(labels, firsts, strict=True):
+        assert (f"match: {first}." in label) == (first > count)
 
 
 def parts(png: bytes, columns: int) -> list[NDArray[np.int64]]:

@@ -8,20 +8,26 @@ from io import BytesIO
 from typing import Any
 
 import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import optuna
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
+from matplotlib.text import Annotation
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 from PIL import Image
 
-from reid.search import figures, parallel
+from reid.pictures import png
+from reid.search import chart, figures, parallel
 from reid.search.chart import NothingToDrawError
 from reid.search.outcomes import Outcomes, read
 
 EPOCHS = 4
+ALWAYS = {"history.png", "timeline.png"}
+"""Figures of any study with a value."""
 PAPER = {"loss.alpha": 0.5, "loss.beta": 0.01, "loss.gamma": 2.0, "loss.mining": "batch_all", "loss.other": 1.0}
 SPACE: dict[str, BaseDistribution] = {
     "model.layout": CategoricalDistribution(["six_parts", "whole_body"]),
@@ -116,7 +122,7 @@ def test_every_figure_is_a_picture_of_1200_pixels(directions: tuple[str, ...]) -
     styles = dict(mpl.rcParams)
     names = ("mAP", "descriptor_dim")[: len(directions)]
     pictures = figures.draw_figures(study, metric_names=names, paper=PAPER, trained=trained, epochs=EPOCHS)
-    expected = {"history.png", "sensitivity.png", "importance.png", "parallel.png"}
+    expected = ALWAYS | {"sensitivity.png", "importance.png", "parallel.png"}
     assert pictures.keys() == (expected | {"pareto.png"} if len(directions) == 2 else expected)
     assert {size_of(picture)[0] for picture in pictures.values()} == {1200}
     assert dict(mpl.rcParams) == styles
@@ -130,7 +136,9 @@ def test_history_tells_finished_stopped_and_failed_trials_apart() -> None:
     stopped = [n for n in values if n % 3 == 2]
     finished = [n for n in values if n % 3 != 2]
     assert marks(objective, "trained to the end").tolist() == [[n, values[n]] for n in finished]
-    assert marks(objective, "stopped early").tolist() == [[n, values[n]] for n in stopped]
+    assert marks(objective, chart.EARLIER_LABEL).tolist() == [[n, values[n]] for n in stopped]
+    beside = {note.xy: note.get_text() for note in objective.texts if isinstance(note, Annotation)}
+    assert beside == {(n, values[n]): f"{trained[n]}" for n in stopped}
     assert marks(objective, "the paper's values").tolist() == [[0, values[0]]]
     best = max(finished, key=lambda n: values[n] or 0)
     assert marks(objective, f"best: trial {best}").tolist() == [[best, values[best]]]
@@ -140,6 +148,24 @@ def test_history_tells_finished_stopped_and_failed_trials_apart() -> None:
     done = sum(trained[n] for n in values)
     assert epochs.get_title().startswith(f"{done} of {EPOCHS * len(values)} epochs")
     assert f"{round(100 * (1 - done / (EPOCHS * len(values))))}% saved" in epochs.get_title()
+
+
+def test_the_epochs_of_very_many_trials_are_not_written_over_each_other() -> None:
+    study, trained = a_sweep(figures.MOST_NUMBERED + 20)
+    objective, _ = figures.draw_history(outcomes_of(study, trained=trained)).axes
+    assert list(objective.texts) == []
+    assert objective.get_title() == ""
+
+
+def test_the_time_line_is_optunas_and_leaves_no_figure_open() -> None:
+    study, trained = a_sweep(6)
+    began = [trial.datetime_start for trial in study.trials]
+    (axes,) = figures.draw_timeline(outcomes_of(study, trained=trained)).axes
+    bars = axes.containers[0]
+    assert isinstance(bars, BarContainer)
+    assert len(bars.patches) == len(began)
+    assert {text.get_text() for text in axes.get_legend().get_texts()} == {"COMPLETE", "FAIL", "PRUNED"}
+    assert plt.get_fignums() == []
 
 
 def test_a_trial_with_a_longer_training_of_its_own_saves_nothing() -> None:
@@ -289,18 +315,26 @@ def test_without_a_value_there_is_no_figure_but_a_note(trials: Any, caplog: pyte
 @pytest.mark.parametrize(
     ("trials", "drawn_figures", "notes"),
     [
-        ([({"loss.alpha": 0.1}, (0.5,))], {"history.png"}, ["sensitivity.png", "importance.png", "parallel.png"]),
+        (
+            [({"loss.alpha": 0.1}, (0.5,))],
+            {"history.png", "timeline.png"},
+            ["sensitivity.png", "importance.png", "parallel.png"],
+        ),
         (
             [({"loss.alpha": 0.1 * n, "loss.mining": "batch_all"}, (0.5,)) for n in range(1, 13)],
-            {"history.png", "sensitivity.png", "parallel.png"},
+            ALWAYS | {"sensitivity.png", "parallel.png"},
             ["importance.png is left out: no parameter, or no objective, took more than one value"],
         ),
         (
             [({"loss.mining": name}, (0.1,)) for name in ("batch_all", "batch_hard")],
-            {"history.png", "parallel.png"},
+            ALWAYS | {"parallel.png"},
             ["sensitivity.png is left out: no numeric parameter"],
         ),
-        ([({"loss.mining": "batch_all"}, (0.1 * n,)) for n in range(12)], {"history.png"}, ["importance.png is left"]),
+        (
+            [({"loss.mining": "batch_all"}, (0.1 * n,)) for n in range(12)],
+            {"history.png", "timeline.png"},
+            ["importance.png is left"],
+        ),
     ],
     ids=["one trial", "one objective value", "two categories", "one category"],
 )
@@ -317,9 +351,9 @@ def test_without_a_finished_trial_the_stopped_ones_are_compared() -> None:
     outcomes = outcomes_of(study, trained={0: 1, 1: 1, 2: 2, 3: 1})
     assert [trial.number for trial in outcomes.ranked] == [2, 3, 1, 0]
     (axes,) = figures.draw_sensitivity(outcomes).axes
-    assert len(marks(axes, "stopped early")) == 4
-    assert figures.chart.png(figures.draw_history(outcomes))
-    assert figures.chart.png(parallel.draw_parallel(outcomes))
+    assert len(marks(axes, chart.EARLIER_LABEL)) == 4
+    assert png(figures.draw_history(outcomes))
+    assert png(parallel.draw_parallel(outcomes))
 
 
 def test_importance_counts_stopped_trials_as_worse_than_finished_ones() -> None:

@@ -13,7 +13,8 @@ from reid.models import FGSAM
 from reid.stages import STAGES, score
 from reid.training import Labels
 
-RANKING = {"cmc.png", "ranked.png"}
+RANKING = {"cmc.png", "ranked.png", "cameras.png"}
+LABELLED = RANKING | {"attributes.png"}
 
 
 @pytest.mark.parametrize(
@@ -21,9 +22,9 @@ RANKING = {"cmc.png", "ranked.png"}
     [
         ("baseline", True, RANKING),
         ("strong_baseline", True, RANKING),
-        ("intermediate", True, RANKING),
-        ("final", True, RANKING | {"parts.png"}),
-        ("final", False, RANKING),
+        ("intermediate", True, LABELLED),
+        ("final", True, LABELLED | {"parts.png"}),
+        ("final", False, LABELLED),
     ],
 )
 def test_every_stage_shows_its_ranking_and_the_final_one_its_parts(
@@ -50,4 +51,9 @@ def test_scores_are_the_same_without_pictures(config: RunConfig, stores: dict[st
     arguments = (model, dataset, config, torch.device("cpu"), torch.float32)
     plain = score(*arguments, labels=Labels.of(dataset), illustrated=False)
     assert not plain.pictures
-    assert plain.metrics == score(*arguments, labels=Labels.of(dataset), illustrated=True).metrics
+    assert not plain.cmc
+    illustrated = score(*arguments, labels=Labels.of(dataset), illustrated=True)
+    assert plain.metrics == illustrated.metrics
+    assert {rank: illustrated.cmc["plain"][rank - 1] for rank in (1, 5, 10)} == {
+        rank: plain.metrics[f"eval/rank{rank}"] for rank in (1, 5, 10)
+    }

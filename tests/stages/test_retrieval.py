@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from reid.config import Attribute, RunConfig
 from reid.data import Dataset, prepare
 from reid.models import Output
-from reid.stages import score
+from reid.stages import score, score_most_common
 from reid.training import Labels
 
 LABELS = """path,split,pid,camid,hat,bag
@@ -88,6 +88,13 @@ def test_attributes_are_scored_over_the_gallerys_people_by_the_datasets_protocol
         {f"eval/attributes/{name}": value for name, value in expected.items()}
     )
     assert {"eval/rank1", "eval/mAP", "eval/mINP"} <= metrics.keys()
+
+
+def test_the_most_common_class_is_that_of_training_and_scored_as_predictions_are(tmp_path: Path) -> None:
+    """Hats and bags are on half of the training images, so the first class is taken; of the gallery's people who are
+    labelled one is without a hat, one without a bag."""
+    expected = {"eval/attributes/hat": 1 / 3, "eval/attributes/bag": 1 / 3}
+    assert score_most_common(dataset(tmp_path / "own", "labelled")) == pytest.approx(expected)
 
 
 def test_on_another_dataset_only_attributes_of_the_same_classes_are_scored(config: RunConfig, tmp_path: Path) -> None:

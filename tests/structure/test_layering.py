@@ -35,6 +35,7 @@ ALLOWED = {
     "mlflow": ("tracking/",),
     "optuna": ("search/", "experiments/sweep.py"),
     "matplotlib": ("pictures/", "search/"),
+    "jinja2": ("pictures/",),
     "os.environ": (
         "config/environment.py",
         "config/run.py",

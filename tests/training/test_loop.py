@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from reid.config import RunConfig, with_settings
+from reid.data import ReIDBatches
 from reid.evaluation import Evaluation
 from reid.stages import stage_of
-from reid.training import PhaseJob, PhaseState, load_weights, loop, run_phase
+from reid.training import PhaseJob, PhaseState, load_state, load_weights, loop, run_phase
 from reid.training.step import train_step
 
 CPU = torch.device("cpu")
@@ -78,6 +79,38 @@ def test_a_phase_that_was_interrupted_ends_with_the_bits_of_one_that_was_not(
         assert {k: v for k, v in record.metrics.items() if k.startswith("train/") and k != timed} == {
             k: v for k, v in like.metrics.items() if k.startswith("train/") and k != timed
         }
+
+
+def test_an_epoch_says_where_its_time_went_and_what_its_evaluation_kept(
+    config: RunConfig, stores: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock that moves by what each part is made to take."""
+    now = [0.0]
+
+    def taking(seconds: float, function: Any) -> Any:
+        def slow(*args: Any, **kwargs: Any) -> Any:
+            now[0] += seconds
+            return function(*args, **kwargs)
+
+        return slow
+
+    run = Run(job=job(config, "baseline", stores, epochs=2), folder=tmp_path)
+    steps = len(loop._global_batches(run.job.config, "baseline", run.job.open(), epoch=0))
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(loop, "train_step", taking(3.0, train_step))
+    monkeypatch.setattr(ReIDBatches, "training", taking(0.5, ReIDBatches.training))
+    monkeypatch.setattr(
+        run, "evaluate", taking(100.0, lambda *_, **__: Evaluation(metrics={}, cmc={"plain": (0.25, 1.0)}))
+    )
+    monkeypatch.setattr(run, "report", taking(1000.0, run.report))
+    run.train()
+    first, second = run.states[-1].history
+    parts = {"batches": 0.5 * steps, "steps": 3.0 * steps, "scoring": 0.0, "saving": 0.0}
+    assert first.seconds == pytest.approx(parts)
+    assert second.seconds == pytest.approx(parts | {"scoring": 100.0, "saving": 1000.0})
+    assert first.cmc == {}
+    assert load_state(str(tmp_path / "2")).history[-1] == second
+    assert second.cmc == {"plain": (0.25, 1.0)}
 
 
 def test_a_phase_leaves_the_moving_average_of_its_steps_and_is_scored_by_it(

@@ -142,4 +142,4 @@ def test_scores_are_those_of_one_rank_and_equal_on_all(measured: Measured, world
 @pytest.mark.parametrize("world", [1, 2, 3])
 def test_one_rank_alone_draws(measured: Measured, world: int) -> None:
     drawn = [measured[world][rank]["double"]["final"]["pictures"] for rank in range(world)]
-    assert drawn == [["cmc.png", "parts.png", "ranked.png"], *([[]] * (world - 1))]
+    assert drawn == [["attributes.png", "cameras.png", "cmc.png", "parts.png", "ranked.png"], *([[]] * (world - 1))]

@@ -1,8 +1,6 @@
-"""Pictures of what was rendered: identities by cameras, and scenes with their skeletons."""
+"""A picture of what was rendered: scenes with their skeletons."""
 
 import json
-import re
-from collections import defaultdict
 from pathlib import Path
 
 from PIL import Image, ImageDraw
@@ -11,34 +9,13 @@ MARGIN = 2
 BONE_COLOURS = {"left": (80, 220, 120), "right": (250, 120, 80), "": (250, 230, 90)}
 
 
-def _sheet(cells: list[list[Image.Image | None]], width: int, height: int) -> Image.Image:
+def _sheet(cells: list[list[Image.Image]], width: int, height: int) -> Image.Image:
     columns = max(len(row) for row in cells)
     sheet = Image.new("RGB", (columns * (width + MARGIN) + MARGIN, len(cells) * (height + MARGIN) + MARGIN), "white")
     for row, images in enumerate(cells):
         for column, image in enumerate(images):
-            if image is not None:
-                sheet.paste(image, (MARGIN + column * (width + MARGIN), MARGIN + row * (height + MARGIN)))
+            sheet.paste(image, (MARGIN + column * (width + MARGIN), MARGIN + row * (height + MARGIN)))
     return sheet
-
-
-def contact_sheet(folder: Path, *, identities: int = 8, images_per_camera: int = 1, cameras: int = 6) -> Image.Image:
-    """One image folder in Market-1501's format: a row for each of the first identities, a column block for each camera.
-
-    Identities with pid below 1 are left out; a camera that did not see someone leaves a gap.
-    """
-    seen: dict[int, dict[int, list[Path]]] = defaultdict(lambda: defaultdict(list))
-    for path in sorted(folder.glob("*.jpg")):
-        match = re.match(r"(-?\d+)_c(\d)", path.name)
-        assert match is not None, path
-        seen[int(match[1])][int(match[2])].append(path)
-    rows: list[list[Image.Image | None]] = []
-    for pid in sorted(pid for pid in seen if pid > 0)[:identities]:
-        row: list[Image.Image | None] = []
-        for camera in range(1, cameras + 1):
-            shots = seen[pid][camera][:images_per_camera]
-            row += [Image.open(shot) for shot in shots] + [None] * (images_per_camera - len(shots))
-        rows.append(row)
-    return _sheet(rows, 64, 128)
 
 
 def keypoint_sheet(root: Path, *, split: str = "val2017", scenes: int = 12, columns: int = 4) -> Image.Image:
@@ -48,7 +25,7 @@ def keypoint_sheet(root: Path, *, split: str = "val2017", scenes: int = 12, colu
     """
     content = json.loads((root / "annotations" / f"person_keypoints_{split}.json").read_text())
     category = content["categories"][0]
-    pictures: list[Image.Image | None] = []
+    pictures: list[Image.Image] = []
     for image in content["images"][:scenes]:
         picture = Image.open(root / split / image["file_name"])
         draw = ImageDraw.Draw(picture)

@@ -7,6 +7,7 @@ from reid.evaluation.attributes import (
     attribute_metrics,
     pedestrian_attribute_scores,
 )
+from reid.evaluation.cameras import CameraPairs, camera_pairs
 from reid.evaluation.floor import mean_colour_descriptor
 from reid.evaluation.nearest import Nearest, nearest
 from reid.evaluation.neighbours import Neighbours, nearest_kept, spread_by_precision
@@ -28,6 +29,7 @@ __all__ = [
     "ON_PART",
     "THRESHOLD",
     "AttributeScores",
+    "CameraPairs",
     "Evaluation",
     "JudgedJoints",
     "Nearest",
@@ -37,6 +39,7 @@ __all__ = [
     "RetrievalResult",
     "attribute_accuracy",
     "attribute_metrics",
+    "camera_pairs",
     "evaluate_retrieval",
     "judge_joints",
     "judge_pointing",

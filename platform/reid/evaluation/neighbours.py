@@ -23,6 +23,8 @@ class Neighbours:
 
     query: int
     average_precision: float
+    first_match: int
+    """Rank of its first true match, from 1, whether that is among these or not."""
     gallery_K: Int
     is_match_K: NDArray[np.bool_]
 
@@ -73,6 +75,7 @@ def nearest_kept(
             Neighbours(
                 query=query,
                 average_precision=scores.ap_Q[query].item(),
+                first_match=int(scores.first_match_rank_Q[query].item()),
                 gallery_K=gallery_K,
                 is_match_K=same_G[gallery_K],
             )

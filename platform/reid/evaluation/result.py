@@ -10,3 +10,5 @@ class Evaluation:
     metrics: dict[str, float]
     pictures: dict[str, bytes] = field(default_factory=dict)
     """PNG files by name; drawn by rank 0 alone."""
+    cmc: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    """By ranking, such as `plain`: the shares of queries whose first true match is among the first 1, 2, … images."""

@@ -10,6 +10,7 @@ from reid.experiments.ablation_plan import AblationPlan, plan_ablation, scaling_
 from reid.experiments.ablation_table import AblationTable
 from reid.experiments.cost import Cost, descriptor_cost
 from reid.experiments.experiment import Experiment, TrainingsStoppedError, Workspace
+from reid.experiments.reports import ablation_page, write_report
 from reid.experiments.runs import Exclude
 from reid.progress import say
 from reid.tracking import Measurement
@@ -68,6 +69,7 @@ def _table(experiment: Experiment, plan: AblationPlan) -> AblationTable:
     file = experiment.run.scratch / "ablation.md"
     file.write_text(table.markdown())
     scores = [Measurement(step=seed, time=time.time(), metrics=found) for seed, found in table.by_seed().items()]
-    experiment.finish(scores, {str(file): ""})
+    report = write_report(experiment.run.folder, ablation_page(experiment, table))
+    experiment.finish(scores, {str(file): "", report: ""})
     table.show()
     return table

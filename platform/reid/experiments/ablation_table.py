@@ -76,24 +76,24 @@ class AblationTable:
         return flat
 
     def markdown(self) -> str:
-        rows = [self._header(), ["---", *("---:" for _ in self._header()[1:])], *self._rows()]
+        rows = [self.header(), ["---", *("---:" for _ in self.header()[1:])], *self.rows()]
         return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
     def show(self) -> None:
-        table = Table(*self._header(), title="query against gallery, mean ± deviation over the seeds")
+        table = Table(*self.header(), title="query against gallery, mean ± deviation over the seeds")
         for column in table.columns[1:]:
             column.justify = "right"
-        for row in self._rows():
+        for row in self.rows():
             table.add_row(*row)
         show_table(table)
 
-    def _header(self) -> list[str]:
+    def header(self) -> list[str]:
         paper = [f"paper's {title}" for title in METRICS.values()] if self.paper else []
         compared = ["mAP − another row's", "which is"]
         costs = ["GFLOP", "images/s", "MB"] if self.costs else []
         return ["", *METRICS.values(), *compared, "seeds", "person images", "other images", *costs, *paper]
 
-    def _rows(self) -> list[list[str]]:
+    def rows(self) -> list[list[str]]:
         return [self._row(row) for row in self.comparison.rows if row.slug in self.scores]
 
     def _row(self, row: Row) -> list[str]:

@@ -12,6 +12,7 @@ from reid.experiments import results
 from reid.experiments.data import prepare_data
 from reid.experiments.experiment import join_cluster
 from reid.experiments.records import dataset_input, open_recorder, parent_record
+from reid.experiments.reports import evaluation_page, write_report
 from reid.progress import say_result
 from reid.stages import find_stage, score_mean_colour
 from reid.storage import Place, Storage
@@ -51,13 +52,15 @@ def run_evaluation(config: RunConfig, *, checkpoint: Place) -> dict[str, float]:
         save_pictures(folder, evaluation.pictures)
         metrics = evaluation.metrics
         measured = (Measurement(step=0, time=time.time(), metrics=metrics),)
-        pictures = {str(folder / PICTURES): PICTURES}
-        recorder.put(dataclasses.replace(record, status="FINISHED", measurements=measured, artifacts=pictures))
-    floor = score_mean_colour(dataset, config.evaluation)
-    results.show({results.MEAN_COLOUR: results.of(floor), state.phase: results.of(metrics)})
+        floor = score_mean_colour(dataset, config.evaluation)
+        page = evaluation_page(key, config, dataset, store, checkpoint, state, floor, evaluation)
+        report = write_report(storage.place("runs", key), page)
+        artifacts = {str(folder / PICTURES): PICTURES, report: ""}
+        recorder.put(dataclasses.replace(record, status="FINISHED", measurements=measured, artifacts=artifacts))
+    results.show({results.MEAN_COLOUR: results.of(floor.metrics), state.phase: results.of(metrics)})
     for name, value in metrics.items():
         if name.startswith("eval/attributes/"):
             say_result(f"{name.removeprefix('eval/')}: {value:.1%}")
-    places = {"data": store, "checkpoint": checkpoint, "pictures": str(folder / PICTURES)}
+    places = {"data": store, "checkpoint": checkpoint, "pictures": str(folder / PICTURES), "report": report}
     results.show_places(places, recorder, record)
     return metrics

@@ -1,14 +1,16 @@
 """All phases of a configuration: data, trainings, scores, records."""
 
 import time
+from collections.abc import Sequence
 
 import yaml
 
 from reid.config import RunConfig
 from reid.data import REID
+from reid.evaluation import Evaluation
 from reid.experiments import results
 from reid.experiments.experiment import Experiment, Training, Workspace
-from reid.experiments.records import pictures_of
+from reid.experiments.reports import pipeline_report
 from reid.progress import say, say_result
 from reid.stages import built_on, score_mean_colour
 from reid.tracking import MODEL_NAME, Measurement
@@ -34,13 +36,14 @@ def run_pipeline(config: RunConfig) -> results.Scores:
         done = ", ".join(experiment.finished) or "none"
         say(f"run {experiment.run.key}: {' → '.join(config.phases)}; finished: {done}")
         scores: results.Scores = {}
+        floor = None
         if REID.name in workspace.datasets:
             floor = score_mean_colour(workspace.datasets[REID.name], config.evaluation)
-            scores[results.MEAN_COLOUR] = results.of(floor)
+            scores[results.MEAN_COLOUR] = results.of(floor.metrics)
         experiment.train(trainings)
         describing = [training for training in trainings if training.stage.describes]
         scores |= {training.name: results.of(experiment.metrics(training.name)) for training in describing}
-        _finish(experiment, scores, trainings[-1])
+        _finish(experiment, scores, trainings, floor)
         results.show(scores)
         if describing:
             _publish(experiment, describing[-1])
@@ -62,9 +65,11 @@ def phases_as_trainings(config: RunConfig) -> list[Training]:
     return trainings
 
 
-def _finish(experiment: Experiment, scores: results.Scores, last: Training) -> None:
-    """Record the last scores and, as artifacts, their pictures, the configuration and the table."""
-    run, config = experiment.run, experiment.workspace.config
+def _finish(
+    experiment: Experiment, scores: results.Scores, trainings: Sequence[Training], floor: Evaluation | None
+) -> None:
+    """Record the last scores and, as artifacts, the pictures, the report, the configuration and the table."""
+    run, config, last = experiment.run, experiment.workspace.config, trainings[-1]
     (run.scratch / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
     (run.scratch / "results.md").write_text(results.markdown(scores))
     metrics = {f"floor/{name}": value for name, value in scores.get(results.MEAN_COLOUR, {}).items()}
@@ -73,7 +78,7 @@ def _finish(experiment: Experiment, scores: results.Scores, last: Training) -> N
     experiment.finish(
         [Measurement(step=0, time=time.time(), metrics=metrics)],
         {str(run.scratch / name): "" for name in ("config.yaml", "results.md")}
-        | pictures_of(experiment.finished[last.name]),
+        | pipeline_report(experiment, trainings, scores, floor, alias=ALIAS),
     )
 
 

@@ -24,33 +24,37 @@ Scores = dict[str, dict[str, float]]
 
 def of(metrics: dict[str, float]) -> dict[str, float]:
     """The columns of the table, out of `eval/*` metrics."""
-    found = {name: metrics[f"eval/{name}"] for name in RETRIEVAL}
-    if accuracies := attribute_accuracies(metrics):
-        found[ATTRIBUTES] = statistics.fmean(accuracies.values())
+    found = {name: metrics[f"eval/{name}"] for name in RETRIEVAL} | of_attributes(metrics)
     return found | ({JOINTS: metrics[f"eval/{JOINTS}"]} if f"eval/{JOINTS}" in metrics else {})
 
 
-def attribute_accuracies(metrics: dict[str, float]) -> dict[str, float]:
+def of_attributes(metrics: Mapping[str, float]) -> dict[str, float]:
+    """The column of the attributes alone; nothing where there are none."""
+    accuracies = attribute_accuracies(metrics)
+    return {ATTRIBUTES: statistics.fmean(accuracies.values())} if accuracies else {}
+
+
+def attribute_accuracies(metrics: Mapping[str, float]) -> dict[str, float]:
     """Accuracy by attribute, without what a protocol sums up beside, which no attribute can be named like."""
     found = {re.fullmatch(r"eval/attributes/([a-z][a-z0-9_]*)", name): value for name, value in metrics.items()}
     return {match[1]: value for match, value in found.items() if match}
 
 
 def markdown(scores: Scores) -> str:
-    header, rows = _table(scores)
+    header, rows = cells(scores)
     lines = [header, ["---", *("---:" for _ in header[1:])], *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def show(scores: Scores) -> None:
-    header, rows = _table(scores)
+    header, rows = cells(scores)
     table = Table(*header, title="query against gallery")
     for row in rows:
         table.add_row(*row)
     show_table(table)
 
 
-def _table(scores: Scores) -> tuple[list[str], list[list[str]]]:
+def cells(scores: Scores) -> tuple[list[str], list[list[str]]]:
     """Header and rows, without columns that no model has."""
     shown = [column for column in COLUMNS if any(column in values for values in scores.values())]
     rows = [

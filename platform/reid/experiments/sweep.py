@@ -17,6 +17,8 @@ from reid.config import ConfigError, RunConfig, with_settings
 from reid.data import REID, HoldOut
 from reid.experiments import results
 from reid.experiments.experiment import Experiment, Training, Workspace
+from reid.experiments.reports import write_report
+from reid.experiments.sweep_report import Final, sweep_page
 from reid.progress import say, say_result
 from reid.search import (
     ChosenSpace,
@@ -127,10 +129,12 @@ class Sweep:
             raise PhaseFailedError(f"no trial was trained to its end:\n{reasons}")
         self._say(list(trials.all()), winner)
         scores: results.Scores = {}
+        final = None
         if search.retrain:
-            scores = self._train_champion(winner)
+            final = self._train_champion(winner)
+            scores = {title: results.of(self.experiment.metrics(name)) for title, name in final.trainings.items()}
             results.show(scores)
-        self._finish(list(trials.all()), winner, scores)
+        self._finish(list(trials.all()), winner, scores, final)
         run.finish(scores)
         places = {"run": run.folder, "winner's settings": str(run.scratch / "winner.yaml")}
         results.show_places(places, self.experiment.workspace.recorder, self.experiment.record)
@@ -140,7 +144,7 @@ class Sweep:
         """Names of the shared trainings that the searched phase starts from."""
         return built_on(self.config, searched_phase(self.config), {t.name: t.phase for t in shared})
 
-    def _train_champion(self, winner: Trial) -> results.Scores:
+    def _train_champion(self, winner: Trial) -> Final:
         """Train the winner and the paper's values on all of train, score each once, and register the winner.
 
         The phases before the last are the same for both.
@@ -158,7 +162,7 @@ class Sweep:
         if published.version is not None:
             say_result(f"registered: version {published.version}, alias {CHAMPION}, from {published.place}")
         titles = {PAPER_TITLE: last[-1].name, f"{CHAMPION}, trial {winner.number}": CHAMPION}
-        return {title: results.of(experiment.metrics(name)) for title, name in titles.items()}
+        return Final(trainings=titles, dataset=workspace.datasets[REID.name])
 
     def _search(self, after: tuple[str, ...]) -> Trials:
         """Run the trials that are left, from the shared trainings of these names."""
@@ -209,7 +213,7 @@ class Sweep:
             values = ", ".join(f"{objective} {value:.4g}" for objective, value in trial.values.items())
             say_result(f"{name}, on held-out identities: {values or trial.failure}")
 
-    def _finish(self, trials: Sequence[Trial], winner: Trial, scores: results.Scores) -> None:
+    def _finish(self, trials: Sequence[Trial], winner: Trial, scores: results.Scores, final: Final | None) -> None:
         """Record what was found and, as artifacts, the figures and the winner's settings."""
         folder = self.experiment.run.scratch
         pictures = draw_figures(
@@ -232,9 +236,14 @@ class Sweep:
         metrics["search/epochs"] = float(sum(trial.epochs for trial in trials))
         for values in list(scores.values())[-1:]:
             metrics |= {f"eval/{name}": value for name, value in values.items()}
+        report = write_report(
+            self.experiment.run.folder,
+            sweep_page(self.experiment, trials, winner, scores, final, pictures, champion=CHAMPION),
+        )
         self.experiment.finish(
             [Measurement(step=0, time=time.time(), metrics=metrics)],
             {str(folder / name): "" for name in files}
+            | {report: ""}
             | {str(folder / "figures" / name): "figures" for name in pictures},
             tags={"reid.winner": str(winner.number)},
         )

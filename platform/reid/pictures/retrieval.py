@@ -1,41 +1,26 @@
-"""Pictures of an evaluation, as PNG files: the CMC curve, what single queries find, where the branches look.
+"""Pictures of an evaluation, as PNG files: what single queries find, where the branches look.
 
 Legend: B images, H × W stored pixels, h × w cells of a map.
 """
 
 from collections.abc import Mapping, Sequence
-from io import BytesIO
 
 import numpy as np
 import torch.nn.functional as F
 from matplotlib import colormaps
-from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from reid.data import Split
-from reid.evaluation import Neighbours, RetrievalResult
-from reid.pictures.sheet import FAINT, WHITE, Sheet
+from reid.evaluation import Neighbours
+from reid.pictures.sheet import FAINT, Sheet
 
-CMC_RANKS = 20
 MATCH, MISTAKE = "#22B573", "#B00020"
 """Green and red, the red much darker: the colour-blind tell them apart as well."""
 RANKED_HEIGHT, PARTS_HEIGHT = 128, 160
 """Pixels that images are scaled to."""
 HEAT_COLOURS, HEAT_WEIGHT = "turbo", 0.85
-
-
-def cmc_picture(results: Mapping[str, RetrievalResult]) -> bytes:
-    """The cumulative matching characteristic up to rank 20.
-
-    Args:
-        results: evaluations of the same queries by name, such as plain and re-ranked.
-    """
-    file = BytesIO()
-    _cmc_figure(results).savefig(file, format="png")
-    return file.getvalue()
 
 
 def ranked_picture(rows: Sequence[Neighbours], query: Split, gallery: Split, *, aspect: float) -> bytes:
@@ -48,7 +33,7 @@ def ranked_picture(rows: Sequence[Neighbours], query: Split, gallery: Split, *, 
     sheet = Sheet(
         title=f"The {longest} nearest gallery images of {len(rows)} queries, from the worst average precision (AP) up",
         columns=["query", *map(str, range(1, longest + 1))],
-        rows=[f"AP\n{row.average_precision:.1%}" for row in rows],
+        rows=[_standing(row) for row in rows],
         cell=(round(RANKED_HEIGHT * aspect), RANKED_HEIGHT),
         legend=[
             (MATCH, "the query's identity"),
@@ -93,26 +78,12 @@ def parts_picture(shown: Sequence[int], query: Split, maps: Mapping[str, Tensor]
     return sheet.png()
 
 
-def _cmc_figure(results: Mapping[str, RetrievalResult]) -> Figure:
-    figure = Figure(figsize=(7, 5), dpi=120, layout="constrained", facecolor=WHITE)
-    axes = figure.add_subplot()
-    for name, result in results.items():
-        cmc = result.cmc[:CMC_RANKS].tolist()
-        label = f"{name}: " + ", ".join(f"rank-{rank} {cmc[rank - 1]:.1%}" for rank in (1, 5, 10))
-        axes.plot(range(1, len(cmc) + 1), cmc, marker="o", markersize=4, clip_on=False, label=label)
-    queries = next(iter(results.values())).num_valid_queries
-    means = ", ".join(f"mAP {result.mAP:.1%} {name}" for name, result in results.items())
-    axes.set_title(f"CMC of {queries:,} queries, {means}")
-    axes.set_xlabel("rank k")
-    axes.set_ylabel("queries with a match among their k nearest")
-    axes.set_xlim(0.5, CMC_RANKS + 0.5)
-    axes.set_ylim(0, 1)
-    axes.set_xticks((1, 5, 10, 15, 20))
-    axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(color="#e4e4e4")
-    axes.legend(loc="lower right")
-    return figure
+def _standing(row: Neighbours) -> str:
+    """A query's average precision and, where none of its true matches is shown, where the first is."""
+    lines = ["AP", f"{row.average_precision:.1%}"]
+    if not row.is_match_K.any():
+        lines += ["", "first true", f"match: {row.first_match:,}."]
+    return "\n".join(lines)
 
 
 def _who(split: Split, index: int) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-INK, FAINT, WHITE = "#222222", "#777777", "white"
+INK, FAINT, PALE, WHITE = "#222222", "#777777", "#ececec", "white"
 MARGIN, GAP, FRAME = 20, 10, 4
 CAPTION, HEADING, TITLE = 12, 14, 18
 """Sizes of letters; a line takes 1.5 times as much."""
@@ -19,7 +19,7 @@ Swatch = str | Image.Image | None
 
 
 class Sheet:
-    """An empty sheet; the first column stands a little apart.
+    """An empty sheet.
 
     Args:
         title: one line above everything.
@@ -27,6 +27,7 @@ class Sheet:
         rows: labels on the left; they may have several lines, or be empty.
         cell: width and height of every image.
         legend: one line at the bottom; each entry a swatch and a text.
+        first_apart: whether the first column stands a little apart.
     """
 
     def __init__(
@@ -37,8 +38,9 @@ class Sheet:
         rows: Sequence[str],
         cell: tuple[int, int],
         legend: Sequence[tuple[Swatch, str]],
+        first_apart: bool = True,
     ) -> None:
-        self._cell = cell
+        self._cell, self._first_apart = cell, first_apart
         self._left = MARGIN + (max(_text_width(row, HEADING) for row in rows) + GAP if any(rows) else 0)
         self._top = MARGIN + _line(TITLE) + 2 * _line(HEADING) + GAP
         self._pitch = (cell[0] + 2 * FRAME + GAP, cell[1] + 2 * FRAME + _line(CAPTION) + GAP)
@@ -70,13 +72,20 @@ class Sheet:
         below = (x + FRAME + width // 2, y + height + 2 * FRAME + 2)
         self._draw.text(below, caption, INK, _font(CAPTION), anchor="ma")
 
+    def place_words(self, row: int, column: int, words: str) -> None:
+        """Say in a cell why it has no image; the words may have several lines."""
+        (x, y), (width, height) = self._corner(row, column), self._cell
+        self._draw.rectangle((x, y, x + width + 2 * FRAME - 1, y + height + 2 * FRAME - 1), fill=PALE)
+        middle = (x + FRAME + width // 2, y + FRAME + height // 2)
+        self._draw.text(middle, words, FAINT, _font(CAPTION), anchor="mm", align="center")
+
     def png(self) -> bytes:
         file = BytesIO()
         self._image.save(file, "PNG")
         return file.getvalue()
 
     def _corner(self, row: int, column: int) -> tuple[int, int]:
-        apart = GAP if column else 0
+        apart = GAP if column and self._first_apart else 0
         return self._left + apart + column * self._pitch[0], self._top + row * self._pitch[1]
 
     def _draw_legend(self, legend: Sequence[tuple[Swatch, str]], middle: int) -> None:

@@ -1,49 +1,26 @@
-"""How the figures of a sweep look: size, colours, marks and axes, the same in all of them.
+"""How the figures of a sweep look: colours, marks and axes, the same in all of them.
 
-Drawn with matplotlib's objects alone. `optuna.visualization.matplotlib` changes the process's style and current figure,
-and knows neither trials that were stopped early nor the paper's values.
+`optuna.visualization.matplotlib` knows neither trials that were stopped early nor the paper's values, which these mark.
 """
 
-import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from reid.search.labels import is_fraction, metric_label
 from reid.search.outcomes import Outcome, Outcomes
 
-WIDTH_IN, DPI = 10.0, 120  # 1,200 pixels
 FINISHED, STOPPED, FAILED, PAPER_COLOUR, BEST = "#0072B2", "#8c8c8c", "#D55E00", "#CC79A7", "#009E73"
 """By Okabe and Ito, whose colours the colour-blind tell apart."""
 FINISHED_LABEL = "trained to the end"
 PAPER_LABEL = "the paper's values"
 STOPPED_LABEL = "stopped early"
+EARLIER_LABEL = "stopped early: measured at an earlier epoch"
 
 
 class NothingToDrawError(Exception):
     """Why a figure is left out."""
-
-
-def new_figure(height_in: float, title: str) -> Figure:
-    figure = Figure(figsize=(WIDTH_IN, height_in), dpi=DPI, layout="constrained")
-    figure.suptitle(title, fontsize=13)
-    return figure
-
-
-def png(figure: Figure) -> bytes:
-    file = io.BytesIO()
-    FigureCanvasAgg(figure)
-    figure.savefig(file, format="png")
-    return file.getvalue()
-
-
-def plain(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(color="#e4e4e4", linewidth=0.8)
-    axes.set_axisbelow(True)
 
 
 def mark_metric(axes: Axes, which: str, metric: str) -> None:
@@ -52,14 +29,6 @@ def mark_metric(axes: Axes, which: str, metric: str) -> None:
     axis.set_label_text(metric_label(metric), fontsize=11)
     if is_fraction(metric):
         axis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
-
-
-def legend(figure: Figure, panels: Iterable[Axes]) -> None:
-    """One legend below all panels, each entry once."""
-    entries = {}
-    for axes in panels:
-        entries.update({label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)})
-    figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=len(entries), frameon=False)
 
 
 def best_label(trial: Outcome) -> str:
@@ -78,7 +47,7 @@ def mark_trials(axes: Axes, outcomes: Outcomes, places: Mapping[int, tuple[float
             [trial for trial in trials if trial.finished],
             {"color": FINISHED, "s": 34, "alpha": 0.7},
         ),
-        STOPPED_LABEL: (
+        EARLIER_LABEL: (
             [trial for trial in trials if not trial.finished],
             {"facecolors": "none", "edgecolors": STOPPED, "s": 22},
         ),

@@ -1,4 +1,5 @@
-"""Figures of a sweep: history, sensitivity (the paper's Fig. 5), importance, parallel coordinates, Pareto front."""
+"""Figures of a sweep: history, sensitivity (the paper's Fig. 5), importance, parallel coordinates, Pareto front, and
+when its trials ran."""
 
 import logging
 import math
@@ -6,6 +7,8 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
 import optuna
@@ -13,8 +16,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 from optuna.distributions import IntDistribution
+from optuna.exceptions import ExperimentalWarning
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+from optuna.visualization.matplotlib import plot_timeline
 
+from reid.pictures import DPI, WIDTH_IN, legend, new_figure, plain, png
 from reid.search import chart
 from reid.search.chart import NothingToDrawError
 from reid.search.labels import metric_label, show_value
@@ -30,6 +36,8 @@ FEWEST_AMONG_BEST = 5
 FEWEST_DRAWN = 5
 """Trials that have a conditional parameter, for its importance to be told."""
 MOST_BARS = 16
+MOST_NUMBERED = 50
+"""Trials whose epoch is written beside their mark."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -60,7 +68,7 @@ def draw_figures(
     pictures = {}
     for name, draw in FIGURES.items():
         try:
-            pictures[name] = chart.png(draw(outcomes))
+            pictures[name] = png(draw(outcomes))
         except NothingToDrawError as reason:
             logger.info("%s is left out: %s", name, reason)
     return pictures
@@ -69,12 +77,12 @@ def draw_figures(
 def draw_history(outcomes: Outcomes) -> Figure:
     """Objectives by number of trial, the best so far, and the epochs that each trial was trained."""
     objectives = len(outcomes.metrics)
-    figure = chart.new_figure(3.0 * objectives + 2.2, "History of the sweep")
+    figure = new_figure(3.0 * objectives + 2.2, "History of the sweep")
     panels = figure.subplots(objectives + 1, 1, sharex=True, height_ratios=[3] * objectives + [1.3])
     numbers = [trial.number for trial in outcomes.trials]
     for index, metric in enumerate(outcomes.metrics):
         axes = panels[index]
-        chart.plain(axes)
+        plain(axes)
         chart.mark_metric(axes, "y", metric)
         values = [trial.values[index] if trial.finished else np.nan for trial in outcomes.trials]
         best_so_far = (np.fmax if outcomes.signs[index] > 0 else np.fmin).accumulate(values)
@@ -82,9 +90,10 @@ def draw_history(outcomes: Outcomes) -> Figure:
         if outcomes.paper_trial:
             axes.axhline(outcomes.paper_trial.values[index], color=chart.PAPER_COLOUR, linestyle="--", zorder=1)
         chart.mark_trials(axes, outcomes, {t.number: (t.number, t.values[index]) for t in outcomes.trials})
+        _number_stopped(axes, outcomes, index)
         _mark_at_foot(axes, outcomes.failed, color=chart.FAILED, marker="x", label="failed")
     _draw_epochs(panels[-1], outcomes)
-    chart.legend(figure, panels)
+    legend(figure, panels)
     return figure
 
 
@@ -94,8 +103,19 @@ def _mark_at_foot(axes: Axes, x: Sequence[float], **look: Any) -> None:
         axes.plot(x, [0.0] * len(x), transform=axes.get_xaxis_transform(), linestyle="", mew=1.5, clip_on=False, **look)
 
 
+def _number_stopped(axes: Axes, outcomes: Outcomes, objective: int) -> None:
+    """Write beside every stopped trial after how many epochs it was measured, unless there are too many trials."""
+    stopped = [trial for trial in outcomes.trials if not trial.finished]
+    if not stopped or len(outcomes.trials) > MOST_NUMBERED:
+        return
+    axes.set_title("beside a hollow mark: the epoch at which it was measured", fontsize=11, color="#555555")
+    for trial in stopped:
+        place = trial.number, trial.values[objective]
+        axes.annotate(f"{trial.epochs}", place, (5, 4), textcoords="offset points", fontsize=8, color="#555555")
+
+
 def _draw_epochs(axes: Axes, outcomes: Outcomes) -> None:
-    chart.plain(axes)
+    plain(axes)
     colours = [chart.FINISHED if trial.finished else chart.STOPPED for trial in outcomes.trials]
     axes.bar([trial.number for trial in outcomes.trials], [trial.epochs for trial in outcomes.trials], color=colours)
     trained = sum(trial.epochs for trial in outcomes.trials)
@@ -116,7 +136,7 @@ def draw_sensitivity(outcomes: Outcomes) -> Figure:
     if not paths:
         raise NothingToDrawError("no numeric parameter took more than one value")
     rows, columns = math.ceil(len(paths) / PANELS_PER_ROW), min(PANELS_PER_ROW, len(paths))
-    figure = chart.new_figure(3.2 * rows + 0.9, f"Sensitivity of {metric_label(outcomes.metrics[0])}")
+    figure = new_figure(3.2 * rows + 0.9, f"Sensitivity of {metric_label(outcomes.metrics[0])}")
     panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
     for axes in panels[:, 0]:
         chart.mark_metric(axes, "y", outcomes.metrics[0])
@@ -124,12 +144,12 @@ def draw_sensitivity(outcomes: Outcomes) -> Figure:
         axes.set_visible(False)
     for axes, path in zip(panels.flat, paths, strict=False):
         _draw_one_sensitivity(axes, outcomes, path)
-    chart.legend(figure, panels.flat)
+    legend(figure, panels.flat)
     return figure
 
 
 def _draw_one_sensitivity(axes: Axes, outcomes: Outcomes, path: str) -> None:
-    chart.plain(axes)
+    plain(axes)
     axes.set_xlabel(outcomes.names[path], fontsize=12)
     if path in outcomes.paper:
         axes.axvline(outcomes.paper[path], color=chart.PAPER_COLOUR, linestyle="--", label=chart.PAPER_LABEL)
@@ -177,9 +197,9 @@ def draw_importance(outcomes: Outcomes) -> Figure:
         )
     shown = sorted(shares, key=lambda path: -shares[path])[:MOST_BARS]
     what = f"the best {best:.0%} of the trials" if len(outcomes.metrics) == 1 else "the Pareto front"
-    figure = chart.new_figure(0.36 * len(shown) + 1.6, f"Importance of each parameter for reaching {what}")
+    figure = new_figure(0.36 * len(shown) + 1.6, f"Importance of each parameter for reaching {what}")
     axes = figure.subplots()
-    chart.plain(axes)
+    plain(axes)
     bars = axes.barh([outcomes.names[path] for path in shown], [shares[path] for path in shown], color=chart.FINISHED)
     axes.bar_label(bars, [f"{shares[path]:.0%}" for path in shown], padding=4)
     axes.invert_yaxis()
@@ -211,18 +231,28 @@ def draw_pareto(outcomes: Outcomes) -> Figure:
     front = {trial.number for trial in outcomes.study.best_trials}
     best = [trial for trial in outcomes.trials if trial.number in front]
     names = " and ".join(metric_label(metric) for metric in outcomes.metrics)
-    figure = chart.new_figure(6.0, f"{names}: {len(best)} of {len(outcomes.trials)} trials on the Pareto front")
+    figure = new_figure(6.0, f"{names}: {len(best)} of {len(outcomes.trials)} trials on the Pareto front")
     panels = figure.subplots(1, len(others), squeeze=False, sharey=True)[0]
     chart.mark_metric(panels[0], "y", outcomes.metrics[0])
     for axes, other in zip(panels, others, strict=True):
-        chart.plain(axes)
+        plain(axes)
         chart.mark_metric(axes, "x", outcomes.metrics[other])
         chart.mark_trials(axes, outcomes, {t.number: (t.values[other], t.values[0]) for t in outcomes.trials})
         x, y = zip(*sorted((trial.values[other], trial.values[0]) for trial in best), strict=True)
         axes.scatter(x, y, s=120, facecolors="none", edgecolors="black", linewidths=1.4, label="Pareto front")
         if len(others) == 1:
             axes.step(x, y, where="post" if outcomes.signs[other] < 0 else "pre", color="black", linewidth=1, zorder=1)
-    chart.legend(figure, panels)
+    legend(figure, panels)
+    return figure
+
+
+def draw_timeline(outcomes: Outcomes) -> Figure:
+    """When each trial ran, and how it ended: Optuna's own figure, in its style, which it sets for the whole process."""
+    with mpl.rc_context({"figure.figsize": (WIDTH_IN, 5), "figure.dpi": DPI}), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        figure = plot_timeline(outcomes.study).get_figure(root=True)
+        assert figure is not None
+        plt.close(figure)
     return figure
 
 
@@ -232,4 +262,5 @@ FIGURES: dict[str, Callable[[Outcomes], Figure]] = {
     "importance.png": draw_importance,
     "parallel.png": draw_parallel,
     "pareto.png": draw_pareto,
+    "timeline.png": draw_timeline,
 }

@@ -11,6 +11,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from optuna.distributions import CategoricalDistribution, IntDistribution
 
+from reid.pictures import legend, new_figure
 from reid.search import chart
 from reid.search.labels import metric_label, show_metric, show_value
 from reid.search.outcomes import Outcomes
@@ -51,11 +52,11 @@ def draw_parallel(outcomes: Outcomes) -> Figure:
     title = f"Parameters and the {objective.name} that they reached"
     if len(paths) > MOST:
         title += f", {MOST} of {len(paths)}: those that most trials have"
-    figure = chart.new_figure(4.0 * rows + 0.8, title)
+    figure = new_figure(4.0 * rows + 0.8, title)
     panels = figure.subplots(rows, 1, squeeze=False)[:, 0]
     for row, axes in enumerate(panels):
         _draw_row(axes, outcomes, [*parameters[row * per_row : (row + 1) * per_row], objective])
-    chart.legend(figure, panels)
+    legend(figure, panels)
     return figure
 
 

@@ -1,7 +1,7 @@
 """The stage table: every form of every model, with its loss and how it is judged."""
 
 from reid.stages.rehearsal import rehearse
-from reid.stages.retrieval import describe, retrieval_metrics, score, score_mean_colour
+from reid.stages.retrieval import PLAIN, describe, retrieval_metrics, score, score_mean_colour, score_most_common
 from reid.stages.table import (
     STAGES,
     Trained,
@@ -15,6 +15,7 @@ from reid.stages.table import (
 )
 
 __all__ = [
+    "PLAIN",
     "STAGES",
     "Trained",
     "built_on",
@@ -28,5 +29,6 @@ __all__ = [
     "score",
     "score_checkpoint",
     "score_mean_colour",
+    "score_most_common",
     "stage_of",
 ]

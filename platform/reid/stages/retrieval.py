@@ -14,10 +14,12 @@ from torch import Tensor, nn
 from reid.config import Attribute, EvaluationConfig, RunConfig
 from reid.data import Dataset, ReIDBatches
 from reid.evaluation import (
+    CameraPairs,
     Evaluation,
     QueryScores,
     RetrievalResult,
     attribute_metrics,
+    camera_pairs,
     evaluate_retrieval,
     k_reciprocal_distances,
     mean_colour_descriptor,
@@ -25,9 +27,17 @@ from reid.evaluation import (
     score_queries,
     summarise,
 )
+from reid.pictures import MOST_CAMERAS
 from reid.progress import tracked
-from reid.stages.illustrations import Maps, illustrate
+from reid.stages.illustrations import Found, Maps, illustrate
 from reid.training import Labels, autocast, gather_rows, rank_and_world
+
+CMC_RANKS = 20
+"""That are kept for figures."""
+PLAIN, RERANKED = "plain", "re-ranked"
+"""Rankings: by the descriptors' distances, and after k-reciprocal re-ranking."""
+PREFIXES = {PLAIN: "eval", RERANKED: "eval/reranked"}
+"""Of their metrics."""
 
 
 def score(
@@ -55,48 +65,83 @@ def score(
         `eval/rank1`, `eval/rank5`, `eval/rank10`, `eval/mAP`, `eval/mINP`, with `rerank` the same under
         `eval/reranked/`, and `eval/attributes/<name>` of each attribute that the model predicts and that the dataset
         divides into the same classes, over the gallery's people by the dataset's own protocol, with what that protocol
-        adds (`eval/attributes/mA`).
+        adds (`eval/attributes/mA`). If `illustrated`, the CMC of every ranking too.
     """
-    query, gallery = dataset.splits["query"], dataset.splits["gallery"]
     query_QD, _ = describe(model, dataset, "query", config, device, dtype)
     gallery_GD, classes = describe(model, dataset, "gallery", config, device, dtype)
-    plain = _scores(query_QD, gallery_GD, dataset, config.evaluation)
-    results = {"plain": summarise(plain)}
-    metrics = retrieval_metrics(results["plain"])
-    if config.evaluation.rerank:
+    results = _rankings(query_QD, gallery_GD, dataset, config.evaluation)
+    metrics = _attribute_scores(classes, labels.attributes, dataset)
+    for name, result in results.items():
+        metrics |= retrieval_metrics(result, prefix=PREFIXES[name])
+    if not illustrated:
+        return Evaluation(metrics=metrics)
+    cmc = {name: kept_cmc(result) for name, result in results.items()}
+    pairs = _pairs_of_cameras(query_QD, gallery_GD, dataset, config.evaluation)
+    if rank_and_world()[0] > 0:
+        return Evaluation(metrics=metrics, cmc=cmc)
+    attributes = _beside_most_common(metrics, dataset)
+    found = Found(query_QD=query_QD, gallery_GD=gallery_GD, results=results, pairs=pairs, attributes=attributes)
+    pictures = illustrate(model, dataset, config, device, dtype, found=found, maps=maps)
+    return Evaluation(metrics=metrics, pictures=pictures, cmc=cmc)
+
+
+def _rankings(
+    query_QD: Tensor, gallery_GD: Tensor, dataset: Dataset, settings: EvaluationConfig
+) -> dict[str, RetrievalResult]:
+    """By name: by the descriptors' distances, and if it is asked for after re-ranking."""
+    query, gallery = dataset.splits["query"], dataset.splits["gallery"]
+    results = {PLAIN: summarise(_scores(query_QD, gallery_GD, dataset, settings))}
+    if settings.rerank:
         distances_QG = k_reciprocal_distances(query_QD, gallery_GD)
         sides = (query.pids_N, gallery.pids_N, query.camids_N, gallery.camids_N)
-        reranked = score_distances(distances_QG, *sides, average_precision=config.evaluation.average_precision)
-        results["re-ranked"] = summarise(reranked)
-        metrics |= retrieval_metrics(results["re-ranked"], prefix="eval/reranked")
-    metrics |= _attribute_scores(classes, labels.attributes, dataset)
-    if not illustrated or rank_and_world()[0] > 0:
-        return Evaluation(metrics=metrics)
-    pictures = illustrate(
-        model, dataset, config, device, dtype, query_QD=query_QD, gallery_GD=gallery_GD, results=results, maps=maps
-    )
-    return Evaluation(metrics=metrics, pictures=pictures)
+        reranked = score_distances(distances_QG, *sides, average_precision=settings.average_precision)
+        results[RERANKED] = summarise(reranked)
+    return results
 
 
-def _scores(query_QD: Tensor, gallery_GD: Tensor, dataset: Dataset, settings: EvaluationConfig) -> QueryScores:
-    """Of all queries, each rank having scored its share."""
+def kept_cmc(result: RetrievalResult) -> tuple[float, ...]:
+    """Its first `CMC_RANKS` values."""
+    return tuple(result.cmc[:CMC_RANKS].tolist())
+
+
+def _scores(
+    query_QD: Tensor, gallery_GD: Tensor, dataset: Dataset, settings: EvaluationConfig, *, camera: int | None = None
+) -> QueryScores:
+    """Of all queries, each rank having scored its share.
+
+    Args:
+        camera: whose gallery images are searched alone; none = all.
+    """
     query, gallery = dataset.splits["query"], dataset.splits["gallery"]
+    searched = np.arange(len(gallery)) if camera is None else np.flatnonzero(gallery.camids_N == camera)
     rank, world = rank_and_world()
     shares = _shares(len(query), world)
     own = shares[rank]
     scores = score_queries(
         query_QD[own],
-        gallery_GD,
+        gallery_GD[searched],
         query.pids_N[own],
-        gallery.pids_N,
+        gallery.pids_N[searched],
         query.camids_N[own],
-        gallery.camids_N,
+        gallery.camids_N[searched],
         average_precision=settings.average_precision,
     )
     rows_R = [len(share) for share in shares]
     return QueryScores(
         **{field.name: gather_rows(getattr(scores, field.name), rows_R) for field in dataclasses.fields(scores)}
     )
+
+
+def _pairs_of_cameras(
+    query_QD: Tensor, gallery_GD: Tensor, dataset: Dataset, settings: EvaluationConfig
+) -> CameraPairs | None:
+    """None where there are more cameras than can be shown."""
+    query_camids_Q, camids_G = dataset.splits["query"].camids_N, dataset.splits["gallery"].camids_N
+    cameras = np.unique(camids_G).tolist()
+    if max(len(cameras), len(np.unique(query_camids_Q))) > MOST_CAMERAS:
+        return None
+    scores = {camera: _scores(query_QD, gallery_GD, dataset, settings, camera=camera) for camera in cameras}
+    return camera_pairs(scores, query_camids_Q)
 
 
 def _attribute_scores(
@@ -109,33 +154,61 @@ def _attribute_scores(
         trained: the attributes that the model was trained on.
     """
     known = dataset.attributes
-    names = [name for name in classes if name in known and known[name].classes == trained[name].classes]
-    if not names:
+    return _judged(
+        {
+            name: of.cpu()
+            for name, of in classes.items()
+            if name in known and known[name].classes == trained[name].classes
+        },
+        dataset,
+    )
+
+
+def _judged(classes: Mapping[str, Tensor], dataset: Dataset) -> dict[str, float]:
+    """Predictions (N,) of the gallery by attribute, by the dataset's own protocol."""
+    if not classes:
         return {}
     gallery = dataset.splits["gallery"]
     people = torch.from_numpy(gallery.pids_N > 0)
-    columns = [list(known).index(name) for name in names]
-    predictions_NA = torch.stack([classes[name].cpu() for name in names], dim=1)
+    columns = [list(dataset.attributes).index(name) for name in classes]
+    predictions_NA = torch.stack(list(classes.values()), dim=1)
     labels_NA = torch.from_numpy(gallery.attributes_NA[:, columns])
-    scored = attribute_metrics(predictions_NA[people], labels_NA[people], names, protocol=dataset.attribute_protocol)
+    protocol = dataset.attribute_protocol
+    scored = attribute_metrics(predictions_NA[people], labels_NA[people], list(classes), protocol=protocol)
     return {f"eval/attributes/{name}": value for name, value in scored.items()}
 
 
-def score_mean_colour(dataset: Dataset, config: EvaluationConfig) -> dict[str, float]:
-    """The same retrieval metrics for the mean colour of the images alone: the floor under every model."""
+def score_most_common(dataset: Dataset) -> dict[str, float]:
+    """The same attribute metrics for always saying the class that most training images have: the floor under them."""
+    labels_NA, images = dataset.splits["train"].attributes_NA, len(dataset.splits["gallery"])
+    most_common = {
+        name: int(np.bincount(labels_N[labels_N >= 0], minlength=1).argmax())
+        for name, labels_N in zip(dataset.attributes, labels_NA.T, strict=True)
+    }
+    return _judged({name: torch.full((images,), value) for name, value in most_common.items()}, dataset)
+
+
+def _beside_most_common(metrics: Mapping[str, float], dataset: Dataset) -> dict[str, tuple[float, float]]:
+    """Accuracy of the attributes that were scored, and of always saying their most common class."""
+    rivals = score_most_common(dataset)
+    names = {name: f"eval/attributes/{name}" for name in dataset.attributes}
+    return {name: (metrics[key], rivals[key]) for name, key in names.items() if key in metrics}
+
+
+def score_mean_colour(dataset: Dataset, config: EvaluationConfig) -> Evaluation:
+    """The same retrieval metrics for the mean colour of the images alone: the floor under every model; and its CMC."""
     query, gallery = dataset.splits["query"], dataset.splits["gallery"]
     query_Q3, gallery_G3 = (mean_colour_descriptor(split.gather(np.arange(len(split)))) for split in (query, gallery))
-    return retrieval_metrics(
-        evaluate_retrieval(
-            query_Q3,
-            gallery_G3,
-            query.pids_N,
-            gallery.pids_N,
-            query.camids_N,
-            gallery.camids_N,
-            average_precision=config.average_precision,
-        )
+    result = evaluate_retrieval(
+        query_Q3,
+        gallery_G3,
+        query.pids_N,
+        gallery.pids_N,
+        query.camids_N,
+        gallery.camids_N,
+        average_precision=config.average_precision,
     )
+    return Evaluation(metrics=retrieval_metrics(result), cmc={PLAIN: kept_cmc(result)})
 
 
 def retrieval_metrics(result: RetrievalResult, prefix: str = "eval") -> dict[str, float]:

@@ -124,21 +124,25 @@ def run_phase(
     sample = sample_of(dataset, config.evaluation.sample) if followed else None
     trained = DistributedDataParallel(model, forward_sync_buffers=False) if world > 1 else model
 
+    saving = 0.0
     for epoch in range(len(history), settings.epochs):
         torch.manual_seed(derive_seed(config.seed, job.phase, epoch, rank))
         train_mode(model, rates)
         indices_SG = _global_batches(config, job.phase, dataset, epoch)
         steps = len(indices_SG)
         sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=device))
-        started = time.perf_counter()
         title = f"{job.title}, epoch {epoch + 1} of {settings.epochs}"
+        waited, started = 0.0, time.perf_counter()
         for step, indices_G in enumerate(tracked(indices_SG, title, total=indices_SG.size, unit="images", size=len)):
             rate = learning_rate(settings, epoch * steps + step, steps)
             set_learning_rate(optimizer, rate)
             seed = derive_seed(config.seed, job.phase)
+            asked = time.perf_counter()
+            batch = batches.training(indices_G, rows_R[rank], seed=seed, epoch=epoch, step=step)
+            waited += time.perf_counter() - asked
             terms = train_step(
                 trained,
-                batches.training(indices_G, rows_R[rank], seed=seed, epoch=epoch, step=step),
+                batch,
                 loss=stage.loss,
                 config=config,
                 optimizer=optimizer,
@@ -153,7 +157,8 @@ def run_phase(
                 sums[name] += value
         metrics = {f"train/{name}": (total / steps).item() for name, total in sums.items()}
         metrics["train/learning_rate"] = rate
-        metrics["train/images_per_second"] = indices_SG.size / (time.perf_counter() - started)
+        ended = time.perf_counter()
+        metrics["train/images_per_second"] = indices_SG.size / (ended - started)
         average_buffers(model)
         left = model
         if average is not None:
@@ -168,7 +173,19 @@ def run_phase(
         if sample is not None:
             few = evaluate(left.eval(), sample, config, device, dtype, labels=labels, illustrated=False, beside={})
             metrics |= _followed(few.metrics)
-        record = EpochRecord(epoch=epoch + 1, time=time.time(), metrics=metrics | evaluation.metrics)
+        scored = time.perf_counter()
+        record = EpochRecord(
+            epoch=epoch + 1,
+            time=time.time(),
+            metrics=metrics | evaluation.metrics,
+            seconds={
+                "batches": waited,
+                "steps": ended - started - waited,
+                "scoring": scored - ended,
+                "saving": saving,
+            },
+            cmc=evaluation.cmc,
+        )
         history = (*history, record)
         state = PhaseState(
             phase=job.phase,
@@ -186,7 +203,9 @@ def run_phase(
             pictures=evaluation.pictures,
             trained=None if average is None else model,
         )
+        saved = time.perf_counter()
         report(state, save)
+        saving = time.perf_counter() - saved
 
 
 def require_trainable(stage: Stage, config: RunConfig, phase: str, dataset: Dataset) -> None:

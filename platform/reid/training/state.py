@@ -47,6 +47,10 @@ class EpochRecord:
     epoch: int
     time: float
     metrics: dict[str, float]
+    seconds: dict[str, float] = dataclasses.field(default_factory=dict)
+    """Where rank 0's time went: `batches`, `steps`, `scoring`, and `saving` the checkpoint of the epoch before."""
+    cmc: dict[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
+    """See `Evaluation`."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
