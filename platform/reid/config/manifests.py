@@ -27,8 +27,8 @@ class Attribute(Section):
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     classes: tuple[str, ...] = Field(min_length=2, max_length=127)
     """Class names; a label is the position in this tuple, -1 = missing."""
-    region: Region
-    """Body region that shows it, and so the branch that it supervises."""
+    region: Region | None = None
+    """Body region that shows it, and so the branch that it supervises; none = the whole body, and the plenary one."""
     fields: tuple[str, ...] = Field(min_length=1)
     """Where the annotation has it, one field or one for each class; the dataset's reader says how each is written."""
 
