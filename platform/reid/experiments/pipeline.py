@@ -7,6 +7,7 @@ import yaml
 from reid.config import RunConfig
 from reid.data import REID
 from reid.experiments import results
+from reid.experiments.data import without_unfed_phases
 from reid.experiments.experiment import Experiment, Training, Workspace
 from reid.experiments.records import pictures_of
 from reid.stages import built_on, score_mean_colour
@@ -25,6 +26,7 @@ def run_pipeline(config: RunConfig) -> results.Scores:
         ValueError: settings, data or cluster do not permit the run; nothing was trained.
         PhaseFailedError: a phase stopped.
     """
+    config = without_unfed_phases(config)
     workspace = Workspace.open(config, [config.scaling])
     trainings = phases_as_trainings(config)
     workspace.require_trainable(trainings)
