@@ -24,7 +24,7 @@ def test_every_manifest_is_complete_and_names_what_exists(name: str) -> None:
     assert all((manifest.title, manifest.citation, manifest.url, manifest.licence))
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if load_manifest(name).layout])
+@pytest.mark.parametrize("name", [name for name in NAMES if load_manifest(name).attributes])
 def test_every_part_of_the_default_layout_has_an_attribute(name: str) -> None:
     manifest = load_manifest(name)
     assert manifest.layout is not None

@@ -4,6 +4,7 @@
 """
 
 import copy
+import csv
 import json
 import os
 import resource
@@ -95,6 +96,22 @@ def write_csv(root: Path) -> None:
     (root / "labels.csv").write_text(LABELS)
 
 
+def write_own_csv(root: Path) -> None:
+    """As people have it: names, no splits, attributes, another delimiter."""
+    lines = ["Person;Camera;Coat;File"]
+    for number in range(1, 17):
+        image(root / f"{number}.jpg", number)
+        lines.append(f"person {number // 4};{('door', 'hall')[number % 2]};{('red', 'blue')[number % 2]};{number}.jpg")
+    (root / "people.csv").write_text("\n".join(lines), encoding="utf-8-sig")
+
+
+def write_own_folders(root: Path) -> None:
+    for folder in ("train/anna", "train/bob", "test/cleo"):
+        (root / folder).mkdir(parents=True)
+        image(root / folder / "1.jpg")
+        image(root / folder / "2.jpg")
+
+
 def write_checkpoint(root: Path) -> None:
     model = torch.nn.Linear(2, 3)
     optimizer = torch.optim.Adam(model.parameters())
@@ -158,6 +175,12 @@ def read_coco(root: Path) -> None:
 
 def read_pairs(root: Path) -> None:
     prepare("texture_pairs", root, root.with_name("prepared"), height=32, width=16)
+
+
+def read_own(root: Path) -> None:
+    splits = READERS["folder_csv"](root, load_manifest("folder"), (32, 16))
+    for records in splits.values():
+        assert len(records) == len(set(records.paths)) == len(records.pids_N) == len(records.attributes_NA) > 0
 
 
 def read_store(root: Path) -> None:
@@ -237,10 +260,10 @@ FORMATS = {
         files=("a.jpg", "a.png"),
         write=write_images,
     ),
-    "folder_csv": Format(
-        read=lambda root: READERS["folder_csv"](root, load_manifest("folder"), (32, 16)),
-        files=("labels.csv", "1.jpg"),
-        write=write_csv,
+    "folder_csv": Format(read=read_own, files=("labels.csv", "1.jpg"), write=write_csv),
+    "own_csv": Format(read=read_own, files=("people.csv",), write=write_own_csv),
+    "own_folders": Format(
+        read=read_own, files=("train", "test", "train/bob", "test/cleo/1.jpg"), write=write_own_folders
     ),
     "checkpoint": Format(
         read=read_checkpoint,
@@ -353,6 +376,32 @@ def change_columns(path: Path, data: st.DataObject) -> None:
     path.with_name("manifest.json").write_text(json.dumps(manifest))
 
 
+CELLS = st.sampled_from(
+    [*("", "0", "-1", "x", "train", "test", "val", "query", "gallery", "path", "pid", "1.jpg", "../x", "/dev/zero"),
+     *("é" * 600, "a" * 200_000, '"', 'x"y', "\n", "\0", "９", "9" * 5000, "1e9", "nan")]
+)  # fmt: skip
+
+
+def change_cells(path: Path, data: st.DataObject) -> None:
+    """Other cells, or cells and lines that are gone or there twice."""
+    text = path.read_text(encoding="utf-8-sig")
+    delimiter = max(",;", key=text.count)
+    rows = list(csv.reader(text.splitlines(), delimiter=delimiter))
+    for _ in range(data.draw(st.integers(1, 4))):
+        row = rows[data.draw(st.integers(0, len(rows) - 1))]
+        place = data.draw(st.integers(0, len(row) - 1)) if row else 0
+        match data.draw(st.sampled_from(["set", "set", "set", "gone", "twice", "line"])):
+            case "set" if row:
+                row[place] = data.draw(CELLS)
+            case "gone" if row:
+                del row[place]
+            case "twice":
+                rows.append(row)
+            case _:
+                row.clear()
+    path.write_text("\n".join(delimiter.join(row) for row in rows), encoding="utf-8")
+
+
 def change_rows(path: Path, data: st.DataObject) -> None:
     """Another value in a column of a database, or a table that is gone."""
     connection = sqlite3.connect(path)
@@ -392,6 +441,7 @@ BY_SUFFIX: dict[str, Damage] = {
     ".yaml": change_tree(yaml.safe_load, yaml.safe_dump),
     ".parquet": change_columns,
     ".arrow": change_columns,
+    ".csv": change_cells,
     ".db": change_rows,
 }
 

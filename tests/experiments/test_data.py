@@ -82,8 +82,8 @@ def test_a_missing_folder_of_pairs_is_named(storage: Path, tmp_path: Path) -> No
     images = tmp_path / "images"
     images.mkdir()
     with pytest.raises(DataError, match=r"data\.texture_source: is missing; set it to a folder of image–texture pairs"):
-        prepare_all(configured("data.name=folder", f"data.source={images}"))
+        prepare_all(configured("data.name=market1501", f"data.source={images}"))
     with pytest.raises(DataError, match=r"data\.texture_source: there is no folder /no"):
-        prepare_all(configured("data.name=folder", f"data.source={images}", "data.texture_source=/no"))
+        prepare_all(configured("data.name=market1501", f"data.source={images}", "data.texture_source=/no"))
     with pytest.raises(DataError, match=r"data\.texture_source: the embedded benchmark has none"):
         prepare_all(configured(f"data.texture_source={images}"))

@@ -95,6 +95,7 @@ def golden_run(stores: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
         preset="smoke",
         overrides=[
             f"storage={folder}",
+            "evaluation.sample=0",
             *("data.height=32", "data.width=16", "scaling.num_workers=0", "precision=fp32"),
             *(f"phases.{phase}.epochs=1" for phase in ("pose", "baseline", "intermediate", "final")),
             *(f"phases.{phase}.learning_rate=1e-4" for phase in ("pose", "baseline")),

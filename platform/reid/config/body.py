@@ -95,14 +95,14 @@ class Layout(Section):
     def descriptor_dim(self) -> int:
         return self.plenary_dim + sum(part.dim for part in self.parts)
 
-    def attributes_of_parts(self, regions: dict[str, Region]) -> dict[str, tuple[str, ...]]:
+    def attributes_of_parts(self, regions: dict[str, Region | None]) -> dict[str, tuple[str, ...]]:
         """Attributes that supervise each branch, `plenary` last.
 
         Every attribute has one classifier: on the first part that names it or covers its region, else on the plenary
         branch.
 
         Args:
-            regions: the dataset's attributes and the body region that each belongs to.
+            regions: the dataset's attributes and the body region that each belongs to; none = the whole body.
 
         Raises:
             ValueError: a part names an attribute that the dataset lacks.

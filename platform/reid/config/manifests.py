@@ -16,6 +16,7 @@ from reid.config.section import Count, Section
 
 OWN = ("folder", "texture_pairs")
 """Names of the datasets that are described by a manifest beside their images."""
+MANIFEST_SUFFIX = ".yaml"
 
 AttributeProtocol = Literal["labelled", "market", "peta"]
 """How predicted attributes are scored, see `reid.evaluation.ATTRIBUTE_PROTOCOLS`."""
@@ -27,8 +28,8 @@ class Attribute(Section):
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     classes: tuple[str, ...] = Field(min_length=2, max_length=127)
     """Class names; a label is the position in this tuple, -1 = missing."""
-    region: Region
-    """Body region that shows it, and so the branch that it supervises."""
+    region: Region | None = None
+    """Body region that shows it, and so the branch that it supervises; none = the whole body, and the plenary one."""
     fields: tuple[str, ...] = Field(min_length=1)
     """Where the annotation has it, one field or one for each class; the dataset's reader says how each is written."""
 
@@ -175,6 +176,11 @@ def manifest_folder() -> Path:
     raise DataError(f"no manifests in {here.parents[3] / 'datasets'} nor in the package: install reid again")
 
 
+def is_own(name: str) -> bool:
+    """Whether a dataset is the user's own, described by no manifest of ours alone: nobody has published it."""
+    return name in OWN or name.endswith(MANIFEST_SUFFIX)
+
+
 def load_manifest(name: str, source: Path | None = None) -> Manifest:
     """Read `datasets/<name>.yaml`, or any other file if the name is a path `FILE.yaml`.
 
@@ -202,7 +208,7 @@ def load_manifest(name: str, source: Path | None = None) -> Manifest:
 
 
 def _manifest_file(name: str) -> Path:
-    if name.endswith(".yaml"):
+    if name.endswith(MANIFEST_SUFFIX):
         own = Path(name).expanduser().absolute()
         if not os.path.isfile(own):
             raise DataError(f"there is no manifest {own}: correct data.name")

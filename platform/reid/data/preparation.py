@@ -95,7 +95,7 @@ def plan_digest(
     source = Path(source)
     manifest = load_manifest(name, source)
     if not os.path.isdir(source):
-        raise DataError(f"there is no folder {source}: set data.source to where {manifest.title} was unpacked")
+        raise DataError(f"there is no folder {source}: set data.source to the folder of {manifest.title}")
     settings = [SCHEMA_VERSION, manifest.model_dump(mode="json"), encoding, *manifest.stored_size(height, width)]
     digest = hashlib.sha256(json.dumps(settings).encode())
     for folder, folders, files in os.walk(source, onerror=_refuse):
@@ -115,7 +115,7 @@ def plan_digest(
 
 
 def _refuse(error: OSError) -> NoReturn:
-    raise DataError(f"{error.filename} cannot be read ({error.strerror}): remove it, or unpack the dataset again")
+    raise DataError(f"{error.filename} cannot be read ({error.strerror}): remove it, or make it readable")
 
 
 def _read(manifest: Manifest, source: Path, image_size: tuple[int, int]) -> dict[str, Records]:
@@ -183,7 +183,7 @@ def _write_chunks(name: str, chunks: list[Chunk], source: Path, destination: Pat
             advance(len(chunk.records))
     if unreadable:
         shutil.rmtree(destination)
-        raise DataError(f"{source}: unpack again or remove {len(unreadable)} unreadable images: {some_of(unreadable)}")
+        raise DataError(f"{source}: replace or remove {len(unreadable)} unreadable images: {some_of(unreadable)}")
 
 
 def _write_texture_chunks(chunks: list[TextureChunk], source: Path, destination: Path, map_tasks: MapTasks) -> None:
@@ -254,6 +254,7 @@ def _store_manifest(
     splits: Mapping[str, Records],
     stored: dict[str, StoredSplit],
 ) -> StoreManifest:
+    found = next(iter(splits.values())).attributes
     keypoints = [records.keypoints_NMJ3 for records in splits.values() if records.keypoints_NMJ3 is not None]
     textured = any(split.textures for split in stored.values())
     fields = StoreManifest(
@@ -266,7 +267,7 @@ def _store_manifest(
         height=image_size[0],
         width=image_size[1],
         max_people=max((joints_NMJ3.shape[1] for joints_NMJ3 in keypoints), default=0),
-        attributes=manifest.attributes,
+        attributes=manifest.attributes if found is None else found,
         attribute_protocol=manifest.attribute_protocol,
         texture_side=image_size[0] if textured else 0,
         texture_layout=manifest.textures.layout if textured and manifest.textures is not None else None,

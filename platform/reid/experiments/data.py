@@ -9,7 +9,7 @@ from typing import Literal
 from filelock import FileLock
 
 from reid.cluster import connect, map_on_cluster
-from reid.config import DataConfig, RunConfig, load_manifest
+from reid.config import DataConfig, RunConfig, is_own, load_manifest
 from reid.data import (
     MANIFEST,
     POSE,
@@ -43,32 +43,41 @@ class Source:
     """Name of the dataset."""
     setting: Literal["source", "pose_source", "texture_source"]
     """Of `data`: the folder where the user has it; not used by `embedded`."""
-    remedy: str
+    remedy: Callable[[DataConfig], str]
     """What to do where there is none."""
     rendered: str
     """Its folder in the embedded benchmark."""
     render: Callable[..., None]
 
 
+def _remedy_of_person_images(data: DataConfig) -> str:
+    """Only what was published has been unpacked."""
+    if is_own(data.name):
+        return "set it to the folder of your images"
+    return f"set it to the folder where {data.name} was unpacked"
+
+
 SOURCES = {
     REID.name: Source(
         manifest=lambda data: data.name,
         setting="source",
-        remedy="set it to the folder where {name} was unpacked",
+        remedy=_remedy_of_person_images,
         rendered="market1501",
         render=render_market1501,
     ),
     POSE.name: Source(
         manifest=lambda data: POSE_DATASETS[data.pose_images],
         setting="pose_source",
-        remedy="set it to a COCO folder with annotations/ and train2017/ for the pose phase",
+        remedy=lambda data: "set it to a COCO folder with annotations/ and train2017/ for the pose phase",
         rendered="coco",
         render=render_coco,
     ),
     TEXTURES.name: Source(
         manifest=lambda data: "texture_pairs",
         setting="texture_source",
-        remedy="set it to a folder of image–texture pairs with train/ and val/ for the phases that learn textures",
+        remedy=lambda data: (
+            "set it to a folder of image–texture pairs with train/ and val/ for the phases that learn textures"
+        ),
         rendered="pairs",
         render=render_pairs,
     ),
@@ -81,12 +90,53 @@ Stores = dict[str, Place]
 
 def prepare_all(config: RunConfig) -> Stores:
     """Prepare everything that the configured phases read."""
+    config = without_unfed_phases(config)
     check_phases(config)
     storage = Storage(config.storage)
     storage.make_ready()
     if config.scaling.num_workers:
         connect(config.extensions)
     return prepare_data(config, storage, kinds_of(config))
+
+
+def without_unfed_phases(config: RunConfig) -> RunConfig:
+    """The configuration without the phases that a user's own images cannot feed; it says which, and what to do.
+
+    Left out are phases whose kind of data has no source, such as joints, and with them those after them whose model
+    would take what nobody has trained. Of a published dataset nothing is left out, nor is all: a missing source is an
+    error then.
+
+    Raises:
+        ConfigError: see `check_phases`.
+    """
+    if not is_own(config.data.name):
+        return config
+    check_phases(config)
+    left_out: dict[str, list[str]] = {}
+    kept: list[str] = []
+    for phase in config.phases:
+        stage = stage_of(config, phase)
+        reason = _unfed(stage.data, config.data)
+        if reason is None and left_out:
+            reason = stage.untrained(config, {config.phases[name].stage for name in kept})
+        if reason is None:
+            kept.append(phase)
+        else:
+            left_out.setdefault(reason, []).append(phase)
+    if not left_out or not kept:
+        return config
+    reasons = "; ".join(f"{' and '.join(phases)}, {reason}" for reason, phases in left_out.items())
+    rest = f"What is trained, {', '.join(kept)}, starts from the weights that the settings name"
+    say(f"left out for want of data: {reasons}. {rest}")
+    return config.model_copy(update={"phases": {phase: config.phases[phase] for phase in kept}})
+
+
+def _unfed(kind: DataKind, data: DataConfig) -> str | None:
+    """What a phase lacks, and what to do; the person images themselves cannot be done without."""
+    source = SOURCES[kind.name]
+    if kind == REID or getattr(data, source.setting) is not None:
+        return None
+    return f"which learns from data.{source.setting}: {source.remedy(data)}"
 
 
 def kinds_of(config: RunConfig) -> tuple[DataKind, ...]:
@@ -144,7 +194,7 @@ def _require_sources(sources: Sequence[Source], data: DataConfig) -> None:
         folder = getattr(data, source.setting)
         if folder is None or not os.path.isdir(folder):
             what = "is missing" if folder is None else f"there is no folder {folder}"
-            problems.append(f"data.{source.setting}: {what}; {source.remedy.format(name=data.name)}")
+            problems.append(f"data.{source.setting}: {what}; {source.remedy(data)}")
     if problems:
         raise DataError("\n".join(problems))
 

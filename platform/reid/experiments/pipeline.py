@@ -9,6 +9,7 @@ from reid.config import RunConfig
 from reid.data import REID
 from reid.evaluation import Evaluation
 from reid.experiments import results
+from reid.experiments.data import without_unfed_phases
 from reid.experiments.experiment import Experiment, Training, Workspace
 from reid.experiments.reports import pipeline_report
 from reid.progress import say, say_result
@@ -28,6 +29,7 @@ def run_pipeline(config: RunConfig) -> results.Scores:
         ValueError: settings, data or cluster do not permit the run; nothing was trained.
         PhaseFailedError: a phase stopped.
     """
+    config = without_unfed_phases(config)
     workspace = Workspace.open(config, [config.scaling])
     trainings = phases_as_trainings(config)
     workspace.require_trainable(trainings)

@@ -16,6 +16,7 @@ from reid.cluster import PhaseFailedError, TrialJob, concurrent_runs, connect, t
 from reid.config import ConfigError, RunConfig, with_settings
 from reid.data import REID, HoldOut
 from reid.experiments import results
+from reid.experiments.data import without_unfed_phases
 from reid.experiments.experiment import Experiment, Training, Workspace
 from reid.experiments.reports import write_report
 from reid.experiments.sweep_report import Final, sweep_page
@@ -62,6 +63,7 @@ def run_sweep(config: RunConfig) -> results.Scores:
         PhaseFailedError: a shared phase stopped, or no trial was trained to its end.
     """
     space = find_space(config.search.space)
+    config = without_unfed_phases(config)
     _require_searchable(config)
     connect(config.extensions)
     if config.search.workers > 1:

@@ -43,7 +43,7 @@ def branch_layout(trial: optuna.trial.BaseTrial, config: RunConfig) -> dict[str,
             unassigned -= set(part.regions)
             continue
         attached = trial.suggest_categorical(f"{path}.attributes", (True, False))
-        own: set[Region] = unassigned & set(part.regions) if attached else set()
+        own: set[Region | None] = unassigned & set(part.regions) if attached else set()
         unassigned -= own
         changed = part.model_copy(
             update={

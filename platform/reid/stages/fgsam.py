@@ -21,7 +21,14 @@ from reid.losses import (
     pose_targets,
 )
 from reid.models import FGSAM, LocallyReinforcedAlignment, Output, make_trunk, require_weights
-from reid.stages.fused_maps import POSE_STAGE, frozen_pose_net, known_maps, require_joints, score_fused
+from reid.stages.fused_maps import (
+    POSE_STAGE,
+    frozen_pose_net,
+    known_maps,
+    require_joints,
+    score_fused,
+    untrained_pose_net,
+)
 from reid.stages.pose_check import check_pose
 from reid.stages.retrieval import score
 from reid.training import Labels, Stage, Terms
@@ -220,6 +227,7 @@ INTERMEDIATE = Stage(
     check_settings=check_fused,
     rates=frozen_pose_net,
     known=known_maps,
+    untrained=untrained_pose_net,
     check_data=require_joints,
     layout=layout_name,
 )
@@ -238,6 +246,7 @@ FINAL = Stage(
     check_settings=check_fused,
     rates=frozen_pose_net,
     known=known_maps,
+    untrained=untrained_pose_net,
     check_data=require_joints,
     searched=("loss.", "model.layout"),
     check=check_layout,

@@ -4,7 +4,7 @@ Legend: B images, J = 57 pose channels, h × w map cells.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from reid.config import RunConfig
 from reid.data import Dataset, ReIDBatches
 from reid.evaluation import Evaluation
-from reid.models import FGSAM, Output, PoseResolveNet
+from reid.models import FGSAM, IMAGENET, Output, PoseResolveNet
 from reid.stages.joints import joint_maps, mean_joint_maps
 from reid.stages.pose_check import check_looks
 from reid.stages.retrieval import score
@@ -32,6 +32,17 @@ def frozen_pose_net(config: RunConfig) -> dict[str, float]:
     if not model.pose or model.maps != "net" or not any(phase.stage == POSE_STAGE for phase in config.phases.values()):
         return {}
     return {"pose_net": 0.0, f"pose_net.stages.{model.pose_net.stages - 1}.parse": 1.0}
+
+
+def untrained_pose_net(config: RunConfig, trained: Collection[str]) -> str | None:
+    """See `Stage.untrained`. ImageNet's weights are of the net's front end alone."""
+    model = config.model
+    if not model.pose or model.maps != "net" or model.pose_net.weights not in (None, IMAGENET) or POSE_STAGE in trained:
+        return None
+    return (
+        "which would fuse the maps of a pose net that nobody has trained: name one that is, "
+        "model.pose_net.weights=FILE, or do without, model.pose=false"
+    )
 
 
 def require_joints(config: RunConfig, dataset: Dataset) -> None:

@@ -28,6 +28,7 @@ from reid.stages.san_settings import (
     learns_textures,
     require_textures,
     settings_of,
+    untrained_generator,
 )
 from reid.stages.textures import check_textures, generated, query_textures
 from reid.training import Known, Labels, Stage, Terms, load_into, load_state, rank_and_world
@@ -195,6 +196,7 @@ SAN_STAGE = Stage(
     check_settings=check_san,
     rates=slow_decoder,
     known=known_textures,
+    untrained=untrained_generator,
     check_data=require_textures,
     training_only=("decoder",),
     searched=(

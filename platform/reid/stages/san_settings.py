@@ -1,5 +1,7 @@
 """What SAN's settings must be, so that nothing is rendered, prepared or trained in vain."""
 
+from collections.abc import Collection
+
 import torch
 
 from reid.config import RunConfig, SANConfig
@@ -65,7 +67,7 @@ def check_san(config: RunConfig) -> None:
     """
     check_decoder(config)
     settings = settings_of(config)
-    generates = learns_textures(config) and settings.textures == "generated"
+    generates = _generates(config)
     if generates and settings.generator is not None:
         _require_generator(settings.generator)
     before: set[str] = set()
@@ -81,6 +83,22 @@ def check_san(config: RunConfig) -> None:
                 "the dataset has some"
             )
         before.add(phase.stage)
+
+
+def untrained_generator(config: RunConfig, trained: Collection[str]) -> str | None:
+    """See `Stage.untrained`."""
+    settings = settings_of(config)
+    if not _generates(config) or settings.generator is not None or GENERATOR_STAGE in trained:
+        return None
+    return (
+        "which would learn textures that nothing generates: name the checkpoint of a generator, "
+        "models.san.generator=PLACE, or do without, models.san.reconstruction_weight=0"
+    )
+
+
+def _generates(config: RunConfig) -> bool:
+    """Whether a generator makes the textures."""
+    return learns_textures(config) and settings_of(config).textures == "generated"
 
 
 def _require_generator(place: str) -> None:

@@ -1,6 +1,6 @@
 """What a stage is: all that the loop, checkpoints, scoring, export and search have to know of a form of a model."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -130,6 +130,10 @@ def _no_textures(config: RunConfig) -> bool:
     return False
 
 
+def _nothing_untrained(config: RunConfig, trained: Collection[str]) -> None:
+    return None
+
+
 def _any_data(config: RunConfig, dataset: Dataset) -> None:
     pass
 
@@ -174,6 +178,9 @@ class Stage:
     be searched."""
     check_settings: Callable[[RunConfig], None] = _any_settings
     """Raises ValueError for settings that no data could make fit, so that nothing is rendered or prepared in vain."""
+    untrained: Callable[[RunConfig, Collection[str]], str | None] = _nothing_untrained
+    """What its model would take that nobody has trained, and what to set instead, given the stages trained before it;
+    None where there is nothing. It is asked where phases are left out for want of data."""
     check_data: Callable[[RunConfig, Dataset], None] = _any_data
     """Raises ValueError for data that have not what the settings ask for, before anything is trained."""
     check: Callable[[RunConfig, Labels], None] | None = None

@@ -24,12 +24,12 @@ def some_of(items: Iterable[object]) -> str:
 def require_folders(source: Path, folders: Iterable[str], title: str) -> None:
     """Raise unless the source folder and all of its parts are there."""
     if not os.path.isdir(source):
-        raise DataError(f"there is no folder {source}: set data.source to where {title} was unpacked")
+        raise DataError(f"there is no folder {source}: set data.source to the folder of {title}")
     missing = [folder for folder in folders if not os.path.isdir(source / folder)]
     if missing:
         raise DataError(
             f"{source} lacks {some_of(f'{folder}/' for folder in missing)}: point data.source at the folder of "
-            f"{title} that holds it, or unpack the download again"
+            f"{title} that holds it, or put there what is missing"
         )
 
 
@@ -42,7 +42,7 @@ def names_in(folder: Path) -> list[str]:
     try:
         return sorted(os.listdir(folder))
     except OSError as error:
-        raise DataError(f"{folder} cannot be read ({error}): unpack the dataset again, as your own") from error
+        raise DataError(f"{folder} cannot be read ({error}): make it a folder that you may read") from error
 
 
 def labels_in(name: str, manifest: Manifest) -> tuple[int, int] | None:
@@ -140,7 +140,6 @@ def check_counts(manifest: Manifest, splits: Mapping[str, Records], source: Path
             )
     if differences:
         raise DataError(
-            f"{source} is not the whole of {manifest.title}: {'; '.join(differences)}. Unpack the download again; to "
-            f"use a subset on purpose, copy datasets/{manifest.name}.yaml under another name with `counts: null` "
-            "and set data.name to it"
+            f"{source} is not the whole of {manifest.title}: {'; '.join(differences)}. Complete it; or, to use "
+            "other images on purpose, say `counts: null` in the manifest, of ours in a copy under another name"
         )

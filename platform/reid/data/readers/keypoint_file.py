@@ -131,11 +131,13 @@ def load_annotations(path: Path) -> KeypointFile:
     try:
         content = from_json(read_file(path))
     except FileNotFoundError:
-        raise DataError(f"there is no {path}: unpack the COCO annotations there") from None
+        raise DataError(f"there is no {path}: put the COCO annotations there") from None
     except (OSError, ValueError) as error:
-        raise DataError(f"{path} is no COCO annotation file, download it again: {error}") from error
+        raise DataError(f"{path} is no COCO annotation file, make or download it anew: {error}") from error
     if not isinstance(content, dict):
-        raise DataError(f"{path} is no COCO annotation file, download it again: it holds no images and annotations")
+        raise DataError(
+            f"{path} is no COCO annotation file, make or download it anew: it holds no images and annotations"
+        )
     names = _joint_names(path, content.get("categories"))
     found = {what: _entries(path, what, content.get(what, []), 3 * len(names)) for what in _ENTRIES}
     images = {image["id"]: image for image in found["images"]}
@@ -164,7 +166,7 @@ def _entries(path: Path, what: str, given: Any, count: int) -> list[Annotation]:
         raise DataError(f"{path}: {_complaint(what, given, error, count)}") from error
     short = [entry["id"] for entry in entries if what == "annotations" and len(entry["keypoints"]) != count]
     if short:
-        raise DataError(f"{path}: {what} {some_of(short)} need {count} numbers as keypoints: download it again")
+        raise DataError(f"{path}: {what} {some_of(short)} need {count} numbers as keypoints: correct it")
     several = [number for number, times in Counter(entry["id"] for entry in entries).items() if times > 1]
     if several:
         raise DataError(f"{path}: {what} {some_of(several)} are there several times: give each an id of its own")
@@ -176,13 +178,13 @@ def _complaint(what: str, given: Any, error: ValidationError, count: int) -> str
     details = error.errors(include_url=False, include_context=False, include_input=False)
     places = [one["loc"] for one in details]
     if len(places[0]) < 2:
-        return f"{what} are no list of objects: download it again"
+        return f"{what} are no list of objects: correct it"
     field = places[0][1]
     rows = dict.fromkeys(place[0] for place in places if place[1:2] == (field,))
     numbers = some_of(given[row].get("id", f"at position {row}") for row in rows)
     if details[0]["type"] == "missing" and len(places[0]) == 2:
         return f"{what} {numbers} lack {some_of(_NEEDED[what])}: use the person keypoints"
-    return f"{what} {numbers} need {_MEANT[str(field)].format(count=count)}: correct it, or download it again"
+    return f"{what} {numbers} need {_MEANT[str(field)].format(count=count)}: correct it"
 
 
 def joints_of(people: Sequence[Annotation], order: Sequence[int]) -> NDArray[np.float32]:

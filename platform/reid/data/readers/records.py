@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reid.config import Attribute
+
 
 @dataclass(frozen=True, kw_only=True)
 class CropRecords:
@@ -43,7 +45,9 @@ class Records:
     camids_N: NDArray[np.int64]
     """Cameras from 1; negative = unknown."""
     attributes_NA: NDArray[np.int8]
-    """Classes in the order of the manifest's attributes; -1 = missing."""
+    """Classes in the order of the attributes; -1 = missing."""
+    attributes: tuple[Attribute, ...] | None = None
+    """Those that the reader has found in the source, the same for all splits; None = the manifest's."""
     crops: CropRecords | None = None
     """None where a whole file is one image."""
     keypoints_N1J3: NDArray[np.float32] | None = None
@@ -63,6 +67,7 @@ class Records:
             pids_N=self.pids_N[rows],
             camids_N=self.camids_N[rows],
             attributes_NA=self.attributes_NA[rows],
+            attributes=self.attributes,
             crops=None if self.crops is None else self.crops[rows],
             keypoints_N1J3=None if self.keypoints_N1J3 is None else self.keypoints_N1J3[rows],
             textures=None if self.textures is None else self.textures[rows],
