@@ -8,7 +8,7 @@ from reid.evaluation.attributes import (
     pedestrian_attribute_scores,
 )
 from reid.evaluation.floor import mean_colour_descriptor
-from reid.evaluation.nearest import Nearest, nearest
+from reid.evaluation.nearest import Nearest, Ranking, nearest, rank
 from reid.evaluation.neighbours import Neighbours, nearest_kept, spread_by_precision
 from reid.evaluation.pointing import ON_PART, Pointed, judge_pointing
 from reid.evaluation.pose import THRESHOLD, JudgedJoints, judge_joints, pck_by_joint
@@ -34,6 +34,7 @@ __all__ = [
     "Neighbours",
     "Pointed",
     "QueryScores",
+    "Ranking",
     "RetrievalResult",
     "attribute_accuracy",
     "attribute_metrics",
@@ -46,6 +47,7 @@ __all__ = [
     "nearest_kept",
     "pck_by_joint",
     "pedestrian_attribute_scores",
+    "rank",
     "require_rerankable",
     "score_distances",
     "score_queries",
