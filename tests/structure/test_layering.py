@@ -24,6 +24,7 @@ LAYERS = (
     "tracking",
     "training",
     "stages",
+    "inference",
     "cluster",
     "search",
     "experiments",
@@ -31,7 +32,7 @@ LAYERS = (
 )
 ALLOWED = {
     "ray": ("cluster/", "search/", "experiments/sweep.py"),
-    "mlflow": ("tracking/",),
+    "mlflow": ("tracking/", "inference/registered.py"),
     "optuna": ("search/", "experiments/sweep.py"),
     "matplotlib": ("pictures/", "search/"),
     "os.environ": (
@@ -39,6 +40,7 @@ ALLOWED = {
         "config/run.py",
         "storage/storage.py",
         "cluster/connection.py",
+        "inference/registered.py",
         "experiments/records.py",
     ),
 }

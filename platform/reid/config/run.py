@@ -49,12 +49,17 @@ class TrackingConfig(Section):
     experiment: str = Field("reid", pattern=r"^[^\x00-\x1f]{1,256}$")
 
 
+def default_storage() -> str:
+    """`$REID_STORAGE`, else `~/reid`."""
+    return os.environ.get("REID_STORAGE") or str(Path("~/reid").expanduser())
+
+
 class RunConfig(Section):
     """A whole run."""
 
     name: str = Field("fgsam", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
     """Name of the run, in its folder and in MLflow."""
-    storage: str = Field(default_factory=lambda: os.environ.get("REID_STORAGE") or str(Path("~/reid").expanduser()))
+    storage: str = Field(default_factory=default_storage)
     """Root of everything a run writes: a local folder or a pyarrow.fs URI."""
     seed: int = Field(0, ge=0, lt=2**31)
     precision: Literal["auto", "fp32", "bf16"] = "auto"

@@ -7,8 +7,9 @@ import torch
 
 from reid.config import RunConfig
 from reid.experiments.records import open_recorder
-from reid.export import CARD, ONNX, PT2, Card, Descriptor, example_images, export_descriptor
-from reid.stages import Trained, load_describer
+from reid.export import CARD, ONNX, PT2, Card, example_images, export_descriptor
+from reid.inference import descriptor_of
+from reid.stages import load_describer
 from reid.storage import Place, Storage, room_for, whole_folder
 from reid.tracking import MODEL_NAME, Recorder, require_alias
 from reid.training import load_state
@@ -128,10 +129,3 @@ def export_checkpoint(config: RunConfig, checkpoint: Place, folder: Path) -> Car
     for name, distance in distances.items():
         print(f"{name}: cosine distance from the model at most {distance:.1e}", flush=True)
     return card
-
-
-def descriptor_of(trained: Trained, config: RunConfig) -> Descriptor:
-    """A trained model as one function from pixels to descriptors."""
-    settings = config.settings_of(trained.stage.family).model_dump(mode="json")
-    size = (config.data.height, config.data.width)
-    return Descriptor(trained.model, size, stage=trained.stage.name, settings=settings)
