@@ -4,7 +4,7 @@
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -102,10 +102,12 @@ def test_a_card_of_another_size(export: Path, height: str) -> None:
 
 
 @pytest.fixture
-def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("REID_STORAGE", str(tmp_path / "storage"))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return tmp_path / "storage"
+    yield tmp_path / "storage"
+    assert not (tmp_path / "mlflow.db").exists(), "MLflow asked a store of its own"
 
 
 @pytest.fixture

@@ -72,6 +72,8 @@ def test_what_is_no_image(model: reid.Model, images: list[Path]) -> None:
     images[1].write_bytes(images[1].read_bytes()[:200])
     with pytest.raises(DataError, match=rf"image 1: {images[1]} cannot be decoded"):
         model.describe(images)
+    with pytest.raises(DataError, match="image 1: it cannot be decoded"):
+        model.describe([images[0], Image.open(images[1])])
     with pytest.raises(DataError, match=r"image 1: .*nowhere.jpg"):
         model.describe([images[0], "nowhere.jpg"])
     for array in (np.zeros((64, 32, 3)), np.zeros((64, 32), np.uint8), np.zeros((64, 32, 4), np.uint8)):

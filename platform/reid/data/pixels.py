@@ -62,7 +62,10 @@ def pixels_of(image: ImageLike, image_size: tuple[int, int]) -> NDArray[np.uint8
     if isinstance(image, str | os.PathLike):
         return np.asarray(resized(load_image(Path(image)), image_size))
     if isinstance(image, Image.Image):
-        return np.asarray(resized(_as_rgb(image), image_size))
+        try:
+            return np.asarray(resized(_as_rgb(image), image_size))
+        except Exception as error:  # one that was opened is decoded only now, see `load_image`
+            raise UnreadableImageError(f"it cannot be decoded: {error}") from error
     if not isinstance(image, np.ndarray):
         raise TypeError(f"a {type(image).__name__} is no image: give a PIL image, a uint8 array or a path")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:

@@ -5,7 +5,6 @@ Legend: N images, B images of a batch, H × W pixels of the model's input, D len
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -78,11 +77,10 @@ class Model:
         if size < 1:
             raise ValueError(f"batch_size is {size}: give at least 1")
         descriptors_ND = np.empty((len(images), self.dim), np.float32)
-        with ThreadPoolExecutor() as threads:
-            for start in range(0, len(images), size):
-                batch = range(start, min(start + size, len(images)))
-                pixels_BHW3 = np.stack(list(threads.map(lambda index: self._pixels(index, images[index]), batch)))
-                descriptors_ND[start : batch.stop] = self._forward(torch.from_numpy(pixels_BHW3))
+        for start in range(0, len(images), size):
+            batch = range(start, min(start + size, len(images)))
+            pixels_BHW3 = np.stack([self._pixels(index, images[index]) for index in batch])
+            descriptors_ND[start : batch.stop] = self._forward(torch.from_numpy(pixels_BHW3))
         return descriptors_ND
 
     def describe_pixels(self, images_NHWC: Tensor) -> Tensor:

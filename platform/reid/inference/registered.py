@@ -18,6 +18,7 @@ from reid.storage import Place, temporary_folder
 
 NAME = re.compile(r"models:/[^/@]+[/@][^/@]+")
 FLAVOR = "pytorch"
+SAFELY = {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
 SOON_OVER = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 """MLflow itself would ask for minutes."""
 
@@ -38,7 +39,7 @@ def load_registered(name: str) -> Model:
     if not NAME.fullmatch(name):
         raise ValueError(f"{name} is no name in MLflow's registry: write models:/NAME@ALIAS or models:/NAME/VERSION")
     uri = tracking_uri()
-    with temporary_folder("model") as folder:
+    with environment({"MLFLOW_TRACKING_URI": uri, **SAFELY}), temporary_folder("model") as folder:
         return _model(name, _fetched(name, uri, folder))
 
 
@@ -60,7 +61,7 @@ def tracking_uri() -> str:
 def _fetched(name: str, uri: str, folder: Path) -> Path:
     """The model's files, in a folder within one of ours."""
     try:
-        with environment({"MLFLOW_TRACKING_URI": uri}), environment(SOON_OVER, unless_set=True):
+        with environment(SOON_OVER, unless_set=True):
             path = mlflow.artifacts.download_artifacts(name, dst_path=str(folder))
     except (MlflowException, RequestException, SQLAlchemyError, OSError) as error:
         problem = f"{name} cannot be had from MLflow at {_shown(uri, uri)} ({_shown(error, uri)})"
@@ -84,8 +85,7 @@ def _model(name: str, folder: Path) -> Model:
     if program is not None:
         return onnx_model(name, program, image_size)
     try:
-        with environment({"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}):
-            return program_model(name, mlflow.pytorch.load_model(str(folder)), image_size)
+        return program_model(name, mlflow.pytorch.load_model(str(folder)), image_size)
     except (MlflowException, RuntimeError, OSError) as error:
         reason = (str(error).splitlines() or [repr(error)])[0]
         raise ValueError(f"{name} cannot be loaded ({reason}): export it again by jobs/export.py") from error
