@@ -53,7 +53,8 @@ def test_the_wheel_is_typed(tmp_path: Path) -> None:
     subprocess.run(build, cwd=ROOT, capture_output=True, check=True)
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    assert {"reid/py.typed", "reid/__init__.pyi", "reid/__init__.py", "reid/_datasets/embedded.yaml"} <= set(names)
+    wanted = {"py.typed", "__init__.pyi", "__init__.py", "_datasets/embedded.yaml", "page/site/index.html"}
+    assert {f"reid/{name}" for name in wanted} <= set(names)
 
 
 @pytest.mark.slow

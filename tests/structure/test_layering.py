@@ -25,6 +25,7 @@ LAYERS = (
     "training",
     "stages",
     "inference",
+    "page",
     "cluster",
     "search",
     "experiments",
