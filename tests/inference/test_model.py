@@ -69,7 +69,8 @@ def test_a_single_image_belongs_into_a_list(
 def test_what_is_no_image(model: reid.Model, images: list[Path]) -> None:
     with pytest.raises(TypeError, match="put a single one into a list"):
         model.describe(np.zeros((64, 32, 3), np.uint8))
-    images[1].write_bytes(images[1].read_bytes()[:200])
+    content = images[1].read_bytes()
+    images[1].write_bytes(content[: len(content) // 2])
     with pytest.raises(DataError, match=rf"image 1: {images[1]} cannot be decoded"):
         model.describe(images)
     with pytest.raises(DataError, match="image 1: it cannot be decoded"):
