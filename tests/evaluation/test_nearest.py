@@ -1,7 +1,8 @@
+import numpy as np
 import pytest
 import torch
 
-from reid.evaluation.nearest import nearest
+from reid.evaluation.nearest import nearest, rank
 
 DESCRIPTORS_ND = torch.nn.functional.normalize(
     torch.randn(57, 8, generator=torch.Generator().manual_seed(0)).index_fill(0, torch.tensor([30, 41]), 1.0), dim=1
@@ -31,3 +32,47 @@ def test_what_does_not_fit_together() -> None:
         nearest(DESCRIPTORS_ND[0], [DESCRIPTORS_ND], 0)
     with pytest.raises(ValueError, match="has length 4 and the others have 8: describe both with the same model"):
         nearest(DESCRIPTORS_ND[0, :4], [DESCRIPTORS_ND], 1)
+
+
+@pytest.mark.parametrize("blocks", [(1, 1), (7, 5), (256, 4096)])
+@pytest.mark.parametrize("top", [1, 10, 57, 80])
+@pytest.mark.parametrize("shift", [0.0, 100.0])
+def test_ranks_are_those_of_sorting_all(blocks: tuple[int, int], top: int, shift: float) -> None:
+    gallery_GD = DESCRIPTORS_ND + shift  # far from the origin, float32 products tell little apart
+    query_QD = torch.cat((gallery_GD[::4], gallery_GD[10:12] + 0.01))
+    ranking = rank(query_QD.numpy(), gallery_GD.numpy(), top=top, query_block=blocks[0], gallery_block=blocks[1])
+    distances_QG = torch.cdist(query_QD.double(), gallery_GD.double(), compute_mode="donot_use_mm_for_euclid_dist")
+    for distances_G, indices_K, similarities_K in zip(distances_QG, *ranking, strict=True):
+        assert indices_K.tolist() == distances_G.argsort(stable=True)[:top].tolist()
+        np.testing.assert_allclose(similarities_K, 1 - distances_G[indices_K].square() / 2, rtol=0, atol=1e-9)
+
+
+def test_a_similarity_of_unit_vectors_is_their_cosine() -> None:
+    indices_QK, similarities_QK = rank(DESCRIPTORS_ND[:9], DESCRIPTORS_ND)
+    cosines_QG = (DESCRIPTORS_ND[:9].double() @ DESCRIPTORS_ND.double().T).numpy()
+    np.testing.assert_allclose(similarities_QK, np.take_along_axis(cosines_QG, indices_QK, axis=1), atol=1e-6)
+    assert (similarities_QK[:, 0] == 1).all()
+
+
+@pytest.mark.parametrize("block", [1, 5, 4096])
+def test_equal_descriptors_are_ranked_in_their_order(block: int) -> None:
+    gallery_GD = torch.cat((DESCRIPTORS_ND[:3], DESCRIPTORS_ND[:3], DESCRIPTORS_ND[:3]))
+    found = rank(DESCRIPTORS_ND[1:2], gallery_GD, top=4, gallery_block=block)
+    assert found.indices_QK[0, :3].tolist() == [1, 4, 7]
+    found = rank(DESCRIPTORS_ND[5:6], DESCRIPTORS_ND[:1].expand(9, -1), top=5, gallery_block=block)
+    assert found.indices_QK.tolist() == [[0, 1, 2, 3, 4]]
+
+
+def test_ranking_none_and_what_does_not_fit() -> None:
+    assert rank(DESCRIPTORS_ND[:0], DESCRIPTORS_ND).indices_QK.shape == (0, 10)
+    assert rank(DESCRIPTORS_ND, DESCRIPTORS_ND[:0]).similarities_QK.shape == (57, 0)
+    with pytest.raises(ValueError, match="top is 0: ask for at least 1"):
+        rank(DESCRIPTORS_ND, DESCRIPTORS_ND, top=0)
+    with pytest.raises(ValueError, match="gallery_block is 0: ask for at least 1"):
+        rank(DESCRIPTORS_ND, DESCRIPTORS_ND, gallery_block=0)
+    with pytest.raises(ValueError, match="have 4 dimensions and gallery_features 8; extract both with the same model"):
+        rank(DESCRIPTORS_ND[:, :4], DESCRIPTORS_ND)
+    with pytest.raises(ValueError, match=r"query_features are torch.float32 \(8,\); give floats \(items, dimensions\)"):
+        rank(DESCRIPTORS_ND[0], DESCRIPTORS_ND)
+    with pytest.raises(ValueError, match="gallery_features contain NaN or infinity"):
+        rank(DESCRIPTORS_ND, torch.full((2, 8), torch.nan))

@@ -8,17 +8,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
-import torch
-
-from reid.config import load_config, load_manifest
-from reid.models import FGSAM
-from reid.training import EpochRecord, PhaseState, save_checkpoint
 
 ROOT = Path(__file__).parents[2]
 BINARIES = Path(sys.executable).parent
@@ -89,32 +84,6 @@ def cluster() -> Iterator[Cluster]:
             left.kill()
         process.wait()
         shutil.rmtree(folder, ignore_errors=True)
-
-
-@pytest.fixture(scope="session")
-def save_untrained(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Saves a checkpoint of a phase whose model was never trained."""
-
-    def save_untrained(phase: str, *, seed: int = 0, overrides: Sequence[str] = (), run: str | None = "walk-1") -> Path:
-        config = load_config(preset="smoke", overrides=["scaling.num_workers=0", "precision=fp32", *overrides])
-        attributes = {attribute.name: attribute for attribute in load_manifest("embedded").attributes}
-        stage = config.phases[phase].stage
-        model = FGSAM(config.model, stage=stage, num_identities=12, attributes=attributes, seed=seed)
-        epoch = EpochRecord(epoch=1, time=1.5, metrics={} if stage == "pose" else {"eval/mAP": 0.25})
-        state = PhaseState(
-            phase=phase,
-            config=config,
-            num_identities=12,
-            attributes=attributes,
-            history=(epoch,),
-            run=None if run is None else f"{run}.{phase}",
-        )
-        folder = tmp_path_factory.mktemp("checkpoints") / phase / "epoch_0001"
-        folder.mkdir(parents=True)
-        save_checkpoint(folder, model, torch.optim.Adam(model.parameters()), state, {})
-        return folder
-
-    return save_untrained
 
 
 @pytest.fixture(scope="session")

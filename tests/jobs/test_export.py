@@ -10,8 +10,8 @@ from mlflow import MlflowClient
 
 from reid import jobs
 from reid.config import load_config
-from reid.experiments.export import descriptor_of
 from reid.export.descriptor import CARD, ONNX, PT2, Card, example_images, load_onnx, load_pt2
+from reid.inference import descriptor_of
 from reid.stages import load_model
 
 export = partial(jobs.export.main, standalone_mode=False)

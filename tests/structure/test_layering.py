@@ -25,6 +25,8 @@ LAYERS = (
     "tracking",
     "training",
     "stages",
+    "inference",
+    "page",
     "cluster",
     "search",
     "experiments",
@@ -32,7 +34,7 @@ LAYERS = (
 )
 ALLOWED = {
     "ray": ("cluster/", "search/", "experiments/sweep.py"),
-    "mlflow": ("tracking/",),
+    "mlflow": ("tracking/", "inference/registered.py"),
     "optuna": ("search/", "experiments/sweep.py"),
     "matplotlib": ("pictures/", "search/"),
     "jinja2": ("pictures/",),
@@ -41,6 +43,7 @@ ALLOWED = {
         "config/run.py",
         "storage/storage.py",
         "cluster/connection.py",
+        "inference/registered.py",
         "experiments/records.py",
     ),
 }

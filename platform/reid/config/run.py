@@ -53,12 +53,17 @@ class TrackingConfig(Section):
     """Name of MLflow's experiment, in which all runs are listed together."""
 
 
+def default_storage() -> str:
+    """`$REID_STORAGE`, else `~/reid`."""
+    return os.environ.get("REID_STORAGE") or str(Path("~/reid").expanduser())
+
+
 class RunConfig(Section):
     """A whole run."""
 
     name: str = Field("fgsam", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
     """Name of the run, in its folder and in MLflow."""
-    storage: str = Field(default_factory=lambda: os.environ.get("REID_STORAGE") or str(Path("~/reid").expanduser()))
+    storage: str = Field(default_factory=default_storage)
     """Root of everything a run writes: a local folder or a pyarrow.fs URI; `$REID_STORAGE` if none, else `~/reid`."""
     seed: int = Field(0, ge=0, lt=2**31)
     """Of every random draw of the run: new weights, batches, augmentation, held-out identities, trials."""

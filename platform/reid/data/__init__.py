@@ -9,13 +9,14 @@ from reid.data.kinds import POSE, REID, TEXTURES, DataKind
 from reid.data.loading import PoseBatches, ReIDBatches
 from reid.data.map_store import MapStore, map_stores
 from reid.data.parallel import MapTasks, map_in_process, map_in_processes
-from reid.data.pixels import UnreadableImageError, load_image, resized
+from reid.data.pixels import ImageLike, UnreadableImageError, load_image, pixels_of, resized
 from reid.data.preparation import plan_digest, prepare
 from reid.data.readers import READERS, Records
 from reid.data.remote import local_copy, open_store
 from reid.data.sample import sample_of
 from reid.data.sampler import balanced_batches, rank_slice, shuffled_batches
 from reid.data.store import MANIFEST
+from reid.data.table_images import TableImages
 from reid.data.transforms import normalise
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Dataset",
     "DescriptorTable",
     "HoldOut",
+    "ImageLike",
     "MapStore",
     "MapTasks",
     "Origin",
@@ -39,6 +41,7 @@ __all__ = [
     "Records",
     "RowLabels",
     "Split",
+    "TableImages",
     "UnreadableImageError",
     "balanced_batches",
     "hold_out",
@@ -52,6 +55,7 @@ __all__ = [
     "normalise",
     "open_dataset",
     "open_store",
+    "pixels_of",
     "plan_digest",
     "prepare",
     "rank_slice",

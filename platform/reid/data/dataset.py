@@ -234,10 +234,13 @@ class Dataset:
 def open_dataset(
     path: str | Path, *, verify: Literal[True, "sizes"] = True, splits: Collection[str] | None = None
 ) -> Dataset:
-    """Open a prepared dataset.
+    """Open a prepared dataset: `jobs/prepare_data.py` writes it, and says where.
+
+    Its `splits` (train, query, gallery, …) have the images and their labels; images are mapped from the disk, and read
+    when they are asked for.
 
     Args:
-        path: folder of the store.
+        path: local folder of the store.
         verify: read every shard and compare its checksum, or compare `sizes` alone, which costs nothing.
         splits: open these alone and leave the files of all others untouched; none = all.
 

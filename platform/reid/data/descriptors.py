@@ -163,11 +163,16 @@ class DescriptorTable:
             raise self._damaged(f"{rows} descriptors of {len(self)} images")
 
     def descriptor(self, index: int) -> Tensor:
-        """One row's descriptor (D,)."""
+        """One row's descriptor (D,).
+
+        Raises:
+            IndexError: there is no such row.
+        """
+        start = 0
         for block_RD in self.blocks():
-            if index < len(block_RD):
-                return block_RD[index]
-            index -= len(block_RD)
+            if index - start < len(block_RD):
+                return block_RD[index - start]
+            start += len(block_RD)
         raise IndexError(f"{self.path} has no row {index}")
 
     def _finite(self, column: pa.Array) -> NDArray[np.float32]:

@@ -1,6 +1,7 @@
 """Encoded images to pixels; the one place that touches images one at a time."""
 
 import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ MAX_PIXELS = 178_956_970
 MAX_OUTLINE = 1_000_000
 """Pixels around a polygon."""
 Box = tuple[int, int, int, int]
+ImageLike = Image.Image | NDArray[np.uint8] | str | os.PathLike[str]
+"""An image of any size: decoded, uint8 H × W × 3 in RGB, or the path of a JPEG or PNG file."""
 
 
 class UnreadableImageError(Exception):
@@ -40,12 +43,34 @@ def load_image(file: Path | io.BytesIO) -> Image.Image:
         if isinstance(file, Path):
             require_file(file)
         with Image.open(file, formats=formats) as image:
-            _require_pixels(image.width * image.height)
-            return image.convert("RGB")
+            return _as_rgb(image)
     except UnidentifiedImageError:
         raise UnreadableImageError(f"{file} is no image ({' or '.join(formats)})") from None
     except Exception as error:  # Pillow raises whatever a damaged file leads its decoders to
         raise UnreadableImageError(f"{file} cannot be decoded: {error}") from error
+
+
+def pixels_of(image: ImageLike, image_size: tuple[int, int]) -> NDArray[np.uint8]:
+    """An image as models see it: uint8 H × W × 3 at (height, width), whatever its own size and mode.
+
+    Grey becomes RGB, transparency is dropped, and an orientation that EXIF states is not applied: datasets state none.
+
+    Raises:
+        UnreadableImageError: with the reason.
+        TypeError: it is no image.
+    """
+    if isinstance(image, str | os.PathLike):
+        return np.asarray(resized(load_image(Path(image)), image_size))
+    if isinstance(image, Image.Image):
+        try:
+            return np.asarray(resized(_as_rgb(image), image_size))
+        except Exception as error:  # one that was opened is decoded only now, see `load_image`
+            raise UnreadableImageError(f"it cannot be decoded: {error}") from error
+    if not isinstance(image, np.ndarray):
+        raise TypeError(f"a {type(image).__name__} is no image: give a PIL image, a uint8 array or a path")
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise UnreadableImageError(f"an array {image.dtype} {image.shape} is no image: give uint8 (height, width, 3)")
+    return np.asarray(resized(Image.fromarray(image), image_size))
 
 
 def resized(image: Image.Image, image_size: tuple[int, int], box: Box | None = None) -> Image.Image:
@@ -94,6 +119,11 @@ def ignore_mask(
     whole = Image.fromarray(union)
     cropped = (whole if box is None else whole.crop(box)).resize((columns, rows), Image.Resampling.BOX)
     return (np.asarray(cropped) > 0).astype(np.uint8)
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    _require_pixels(image.width * image.height)
+    return image.convert("RGB")
 
 
 def _require_pixels(count: int) -> None:

@@ -9,7 +9,7 @@ from reid.evaluation.attributes import (
 )
 from reid.evaluation.cameras import CameraPairs, camera_pairs
 from reid.evaluation.floor import mean_colour_descriptor
-from reid.evaluation.nearest import Nearest, nearest
+from reid.evaluation.nearest import Nearest, Ranking, nearest, rank
 from reid.evaluation.neighbours import Neighbours, nearest_kept, spread_by_precision
 from reid.evaluation.pointing import ON_PART, Pointed, judge_pointing
 from reid.evaluation.pose import THRESHOLD, JudgedJoints, judge_joints, pck_by_joint
@@ -36,6 +36,7 @@ __all__ = [
     "Neighbours",
     "Pointed",
     "QueryScores",
+    "Ranking",
     "RetrievalResult",
     "attribute_accuracy",
     "attribute_metrics",
@@ -49,6 +50,7 @@ __all__ = [
     "nearest_kept",
     "pck_by_joint",
     "pedestrian_attribute_scores",
+    "rank",
     "require_rerankable",
     "score_distances",
     "score_queries",

@@ -22,17 +22,25 @@ class Items:
     camids_I: Tensor
 
 
+def as_features(name: str, features: Floats) -> Tensor:
+    """Features (I, D), checked.
+
+    Raises:
+        ValueError: they are no floats, or of another shape.
+    """
+    features_ID = torch.as_tensor(features)
+    if features_ID.ndim != 2 or features_ID.shape[1] == 0 or not features_ID.is_floating_point():
+        raise ValueError(f"{name} are {features_ID.dtype} {tuple(features_ID.shape)}; give floats (items, dimensions)")
+    return features_ID
+
+
 def as_items(kind: str, features: Floats, pids: Integers, camids: Integers) -> Items:
     """Queries or gallery items, checked.
 
     Raises:
         ValueError: shapes or dtypes do not fit together.
     """
-    features_ID = torch.as_tensor(features)
-    if features_ID.ndim != 2 or features_ID.shape[1] == 0 or not features_ID.is_floating_point():
-        raise ValueError(
-            f"{kind}_features are {features_ID.dtype} {tuple(features_ID.shape)}; give floats (items, dimensions)"
-        )
+    features_ID = as_features(f"{kind}_features", features)
     labels = []
     for name, values in {f"{kind}_pids": pids, f"{kind}_camids": camids}.items():
         label_I = torch.as_tensor(values, device=features_ID.device)

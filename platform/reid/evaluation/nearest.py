@@ -1,14 +1,20 @@
 # ruff: noqa: N815 - fields carry their shape as a suffix
-"""The nearest of any number of descriptors, read block by block.
+"""The nearest of any number of descriptors: of a table, read block by block, or of a gallery in memory.
 
-Legend: D length of a descriptor, R rows of a block, K nearest rows.
+Legend: D length of a descriptor, R rows of a block, Q queries, G gallery items, K nearest of them.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+from reid.evaluation.items import Floats, as_features, check_alike, finite_sum
+from reid.evaluation.ranking import float32_products, on_threads, rank_nearest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,3 +57,48 @@ def nearest(query_D: Tensor, blocks: Iterable[Tensor], count: int, *, without: i
         order = candidates.argsort(stable=True)[:count]  # former rows come first, and so do earlier ones among equals
         distances_K, rows_K = candidates[order], rows[order]
     return Nearest(rows_K=rows_K.tolist(), distances_K=distances_K.tolist())
+
+
+class Ranking(NamedTuple):
+    """The gallery items that are nearest to each query, nearest first; of two at the same distance, the earlier one."""
+
+    indices_QK: NDArray[np.int64]
+    """Positions in the gallery."""
+    similarities_QK: NDArray[np.float64]
+    """1 − d²/2 at the Euclidean distance d: between unit vectors the cosine of their angle, 1 for equal ones."""
+
+
+@torch.no_grad()
+def rank(
+    query: Floats, gallery: Floats, *, top: int = 10, query_block: int = 256, gallery_block: int = 4096
+) -> Ranking:
+    """For each query, the gallery items that are most like it.
+
+    The order is exact: what rounding could confuse is compared in float64, in the same way for any number of queries
+    and threads. Equal descriptors tie, and the one that is listed earlier comes first.
+
+    Args:
+        query: descriptors (Q, D) such as `Model.describe` returns: a NumPy array, or a tensor on any device.
+        gallery: descriptors (G, D) by the same model.
+        top: K; less where the gallery is smaller.
+        query_block, gallery_block: how many are compared at once; they change memory and time, and no result.
+
+    Raises:
+        ValueError: a number is below 1, the arrays do not fit together or are not finite.
+    """
+    for name, number in {"top": top, "query_block": query_block, "gallery_block": gallery_block}.items():
+        if number < 1:
+            raise ValueError(f"{name} is {number}: ask for at least 1")
+    query_QD, gallery_GD = as_features("query_features", query), as_features("gallery_features", gallery)
+    check_alike(query_QD, gallery_GD)
+    finite_sum("query_features", query_QD, query_block)
+    offset_D = (finite_sum("gallery_features", gallery_GD, gallery_block) / max(len(gallery_GD), 1)).float()
+    count, threads = min(top, len(gallery_GD)), torch.get_num_threads()
+    found = Ranking(np.empty((len(query_QD), count), np.int64), np.empty((len(query_QD), count)))
+    for start in range(0, len(query_QD) if count else 0, query_block):
+        block = slice(start, start + query_block)
+        with float32_products(query_QD.device), on_threads(1):
+            places = rank_nearest(query_QD[block], gallery_GD, count, offset_D, gallery_block, threads)
+        found.indices_QK[block] = places.columns_BP[:, :count].cpu()
+        found.similarities_QK[block] = 1 - places.distances_BP[:, :count].cpu() / 2
+    return found

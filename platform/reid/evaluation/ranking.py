@@ -95,6 +95,39 @@ def rank_matches(
     return ahead_BP, places.taken_BP
 
 
+def rank_nearest(
+    query_BD: Tensor, gallery_GD: Tensor, count: int, offset_D: Tensor, gallery_block: int, product_threads: int
+) -> Places:
+    """The gallery items that are nearest to each of a block of queries: the first `count` places of each.
+
+    What a float32 product cannot tell from the last of them is compared by exact distances. There must be `count`
+    gallery items; arguments as `rank_matches`.
+    """
+    centred_BD = centre(query_BD, offset_D)
+    squares_B = centred_BD.double().square_().sum(dim=1)
+    nobody_G = torch.zeros(len(gallery_GD), dtype=torch.bool, device=query_BD.device)
+    surely_BK = torch.empty(len(query_BD), 0, dtype=torch.float64, device=query_BD.device)
+    rows, columns, distances = [], [], []
+    for start in range(0, len(gallery_GD), gallery_block):
+        block = slice(start, start + gallery_block)
+        centred_CD = centre(gallery_GD[block], offset_D)
+        scores_BC, longest = _product(centred_BD, centred_CD, nobody_G[block], product_threads)
+        margin_B1 = rounding_margin(squares_B.sqrt() + longest, len(offset_D))[:, None]
+        reached_BN = torch.cat((surely_BK, scores_BC - margin_B1), dim=1)
+        surely_BK = reached_BN.topk(min(count, reached_BN.shape[1]), dim=1).values
+        needed_B1 = surely_BK[:, -1:] if surely_BK.shape[1] == count else torch.full_like(margin_B1, -torch.inf)
+        rows_N, columns_N = (scores_BC + margin_B1 >= needed_B1).nonzero().unbind(1)
+        distances_N = pair_distances(query_BD, gallery_GD, Pairs(rows_N=rows_N, columns_N=columns_N + start))
+        _check_rounding(scores_BC[rows_N, columns_N] - (squares_B[rows_N] - distances_N) / 2, margin_B1[rows_N, 0])
+        rows.append(rows_N)
+        columns.append(columns_N + start)
+        distances.append(distances_N)
+    rows_N, columns_N, distances_N = torch.cat(rows), torch.cat(columns), torch.cat(distances)
+    order_N = rows_N.argsort(stable=True)  # each query's in the order of the gallery
+    pairs = Pairs(rows_N=rows_N[order_N], columns_N=columns_N[order_N])
+    return _place_matches(distances_N[order_N], pairs, torch.ones_like(order_N, dtype=torch.bool), len(query_BD))
+
+
 def _product(centred_BD: Tensor, centred_CD: Tensor, junk_C: Tensor, threads: int) -> tuple[Tensor, Tensor]:
     """Scores q·g − |g|²/2 of a block of the gallery, and its largest norm."""
     norms_C = torch.linalg.vector_norm(centred_CD, dim=1)

@@ -58,7 +58,27 @@ def evaluate_retrieval(
     query_block: int = 2048,
     gallery_block: int = 512,
 ) -> RetrievalResult:
-    """CMC, mAP and mINP of features: `summarise` of `score_queries`, which say what they take and raise."""
+    """How well queries find their own identity in a gallery: CMC, mAP and mINP by the protocol of Market-1501.
+
+    Gallery items are ranked by Euclidean distance, which between unit vectors is the order of cosine similarity. Those
+    of the query's own identity and camera are left out, and so is junk (identity -1). Queries whose identity is not in
+    the gallery are skipped.
+
+    Args:
+        query_features, gallery_features: descriptors (Q, D) and (G, D): NumPy arrays, or tensors on one device.
+        query_pids, gallery_pids: whom they show: integers (Q,) and (G,).
+        query_camids, gallery_camids: which camera saw them: integers (Q,) and (G,).
+        average_precision: "rectangle" or "trapezoid", see `score_queries`.
+        max_rank: length of the CMC.
+        query_block, gallery_block: how many are compared at once; they change memory and time, and no result.
+
+    Returns:
+        `cmc[k - 1]` is the share of queries with a match among their k nearest, `mAP` and `mINP` are means over the
+        queries, all in 0..1; `scores` has each query's.
+
+    Raises:
+        ValueError: shapes, dtypes or devices do not fit together, features are not finite, or no query has a match.
+    """
     scores = score_queries(
         query_features,
         gallery_features,

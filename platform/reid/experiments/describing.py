@@ -1,9 +1,9 @@
 """Descriptors of any images, in shares that each worker can compute by itself.
 
-Legend: N images of a share, B images of a batch, D descriptor.
+Legend: N images of a share, D descriptor.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,23 +13,10 @@ import numpy as np
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from reid.config import RunConfig
-from reid.data import (
-    Dataset,
-    ReIDBatches,
-    UnreadableImageError,
-    image_place,
-    load_image,
-    normalise,
-    open_dataset,
-    open_store,
-    resized,
-    rows_of,
-)
-from reid.stages import load_describer
-from reid.training import autocast, resolve_precision
+from reid.data import Dataset, UnreadableImageError, image_place, open_dataset, open_store, pixels_of, rows_of
+from reid.inference import load_checkpoint
 
 SHARE_ROWS = 512
 
@@ -88,36 +75,27 @@ class Extractor:
     """
 
     def __init__(self, config: RunConfig, checkpoint: str, images: str, device: torch.device) -> None:
-        self._config, self._images, self._device = config, images, device
-        self._size = (config.data.height, config.data.width)
-        self._model = load_describer(checkpoint, config, device).model
-        self._dtype = resolve_precision(config, device)
+        self._config, self._images = config, images
+        self._model = load_checkpoint(checkpoint, config, device)
 
     def __call__(self, share: Share) -> Described:
         return self._of_folder(share) if share.split is None else self._of_store(share, share.split)
-
-    def describe(self, images_BHWC: Tensor) -> Tensor:
-        """uint8 images, of any number and one size, → their descriptors (N, D) in fp32, on the CPU."""
-        return self._in_batches(
-            len(images_BHWC), lambda rows: normalise(images_BHWC[rows].to(self._device), self._size)
-        )
 
     @cached_property
     def _dataset(self) -> Dataset:
         return open_store(self._images, self._config.storage)
 
-    def _of_store(self, share: Share, split: str) -> Described:
-        batches = ReIDBatches(self._dataset, split, self._config.data, device=self._device)
-        share_N = np.arange(share.start, share.stop)
-        descriptors_ND = self._in_batches(len(share_N), lambda rows: batches.inference(share_N[rows]))
-        rows = rows_of(
+    def _of_store(self, share: Share, name: str) -> Described:
+        split, rows = self._dataset.splits[name], slice(share.start, share.stop)
+        descriptors_ND = self._model.describe_pixels(split.gather(range(share.start, share.stop)))
+        described = rows_of(
             descriptors_ND.numpy(),
-            batches.split.names[share.start : share.stop],
-            split=split,
-            pids_R=batches.split.pids_N[share_N],
-            camids_R=batches.split.camids_N[share_N],
+            split.names[rows],
+            split=name,
+            pids_R=split.pids_N[rows],
+            camids_R=split.camids_N[rows],
         )
-        return Described(rows=rows, unreadable=())
+        return Described(rows=described, unreadable=())
 
     def _of_folder(self, share: Share) -> Described:
         with ThreadPoolExecutor(max(1, int(self._config.scaling.cpus_per_worker))) as threads:
@@ -125,7 +103,7 @@ class Extractor:
         images = {name: image for name, image in decoded.items() if not isinstance(image, str)}
         if not images:
             return Described(rows=None, unreadable=tuple(map(str, decoded.values())))
-        descriptors_ND = self.describe(torch.from_numpy(np.stack(list(images.values()))))
+        descriptors_ND = self._model.describe_pixels(torch.from_numpy(np.stack(list(images.values()))))
         return Described(
             rows=rows_of(descriptors_ND.numpy(), list(images)),
             unreadable=tuple(image for image in decoded.values() if isinstance(image, str)),
@@ -134,17 +112,6 @@ class Extractor:
     def _decode(self, name: str) -> NDArray[np.uint8] | str:
         """The image at the model's size, or why there is none."""
         try:
-            return np.asarray(resized(load_image(image_place(Path(self._images), name)), self._size))
+            return pixels_of(image_place(Path(self._images), name), self._model.image_size)
         except UnreadableImageError as error:
             return str(error)
-
-    @torch.inference_mode()
-    def _in_batches(self, count: int, images: Callable[[slice], Tensor]) -> Tensor:
-        memory = torch.channels_last if self._config.channels_last else torch.contiguous_format
-        descriptors = []
-        for start in range(0, max(count, 1), self._config.evaluation.batch_size):  # of none, an empty table
-            rows = slice(start, min(start + self._config.evaluation.batch_size, count))
-            with autocast(self._device, self._dtype):
-                output = self._model(images(rows).contiguous(memory_format=memory))
-            descriptors.append(output.descriptor_BD.float().cpu())
-        return torch.cat(descriptors)

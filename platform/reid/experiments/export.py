@@ -7,9 +7,10 @@ import torch
 
 from reid.config import RunConfig
 from reid.experiments.records import open_recorder
-from reid.export import CARD, ONNX, PT2, Card, Descriptor, example_images, export_descriptor
+from reid.export import CARD, ONNX, PT2, Card, example_images, export_descriptor
+from reid.inference import descriptor_of
 from reid.progress import say_result
-from reid.stages import Trained, load_describer
+from reid.stages import load_describer
 from reid.storage import Place, Storage, room_for, whole_folder
 from reid.tracking import MODEL_NAME, Recorder, require_alias
 from reid.training import load_state
@@ -131,10 +132,3 @@ def export_checkpoint(config: RunConfig, checkpoint: Place, folder: Path) -> Car
     for name, distance in distances.items():
         say_result(f"{name}: cosine distance from the model at most {distance:.1e}")
     return card
-
-
-def descriptor_of(trained: Trained, config: RunConfig) -> Descriptor:
-    """A trained model as one function from pixels to descriptors."""
-    settings = config.settings_of(trained.stage.family).model_dump(mode="json")
-    size = (config.data.height, config.data.width)
-    return Descriptor(trained.model, size, stage=trained.stage.name, settings=settings)

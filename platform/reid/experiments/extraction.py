@@ -13,8 +13,8 @@ from reid.cluster import connect, map_on_workers, require_placeable, uses_gpu
 from reid.config import RunConfig
 from reid.data import MANIFEST, DataError, Origin, list_images, write_table
 from reid.experiments.describing import Described, Extractor, shares_of
-from reid.experiments.export import descriptor_of
 from reid.experiments.lookup import Lookup, look_up
+from reid.inference import descriptor_of
 from reid.progress import say_result, track
 from reid.stages import load_describer
 from reid.storage import Place

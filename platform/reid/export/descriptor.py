@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from reid.config import without_passwords
 from reid.data import normalise
+from reid.storage import Place
 
 PT2 = "descriptor.pt2"
 ONNX = "descriptor.onnx"
@@ -63,14 +64,17 @@ class Card:
         object.__setattr__(self, "checkpoint", without_passwords(self.checkpoint))
 
     @classmethod
-    def read(cls, folder: Path) -> "Card":
+    def read(cls, folder: str | Path) -> "Card":
         """
+        Args:
+            folder: a local folder or a pyarrow.fs URI.
+
         Raises:
             ExportError: the folder holds no finished export.
         """
         try:
-            return cls(**json.loads((folder / CARD).read_text()))
-        except (OSError, json.JSONDecodeError, TypeError) as error:
+            return cls(**json.loads((Place(folder) / CARD).read()))
+        except (OSError, ValueError, TypeError) as error:
             raise ExportError(f"{folder} holds no finished export ({error}): export again") from error
 
     def described(self) -> dict[str, str]:

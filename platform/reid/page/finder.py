@@ -1,0 +1,82 @@
+"""Looks pictures up in a table of descriptors."""
+
+import io
+from pathlib import Path
+from threading import Lock
+
+import torch
+from PIL import Image
+
+from reid.data import DescriptorTable, RowLabels, TableImages, UnreadableImageError, load_image
+from reid.evaluation import nearest
+from reid.inference import load_model_of
+
+
+class Match(RowLabels):
+    """An image of the table that was found."""
+
+    row: int
+    distance: float
+    """Euclidean, from the query: 0..2."""
+
+
+class Finder:
+    """A table, the images it names and the model it was written with; any number of threads may ask.
+
+    Raises:
+        DataError: there is no such table, or its model or its store is another by now.
+    """
+
+    def __init__(self, table: Path, images: str | None, storage: str) -> None:
+        self._table = DescriptorTable(table)
+        self._images = TableImages(self._table, images, storage)
+        self._model = load_model_of(self._table)
+        self._lock = Lock()
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def nearest_to(self, file: bytes, count: int) -> list[Match]:
+        """
+        Raises:
+            ValueError: it is no image.
+        """
+        try:
+            image = load_image(io.BytesIO(file))
+        except UnreadableImageError:
+            raise ValueError("this is no image that can be read: give a JPEG or a PNG file") from None
+        with self._lock:
+            (descriptor_D,) = torch.from_numpy(self._model.describe([image]))
+            found = nearest(descriptor_D, self._table.blocks(), count)
+            return self._matches(found.rows_K, found.distances_K)
+
+    def nearest_to_row(self, row: int, count: int) -> list[Match]:
+        """The images nearest to one of the table, without itself.
+
+        Raises:
+            IndexError: the table has no such row.
+        """
+        with self._lock:
+            found = nearest(self._table.descriptor(row), self._table.blocks(), count, without=row)
+            return self._matches(found.rows_K, found.distances_K)
+
+    def picture(self, row: int) -> bytes:
+        """The image of a row as PNG, at the size of the model.
+
+        Raises:
+            IndexError: the table has no such row.
+            DataError: the image is not where it was.
+        """
+        if row >= len(self):
+            raise IndexError(f"the table has no row {row}")
+        with self._lock:
+            image_HW3 = self._images[row]
+        file = io.BytesIO()
+        Image.fromarray(image_HW3).save(file, "PNG")
+        return file.getvalue()
+
+    def _matches(self, rows: list[int], distances: list[float]) -> list[Match]:
+        return [
+            Match(row=row, distance=distance, **self._table.row(row))
+            for row, distance in zip(rows, distances, strict=True)
+        ]
