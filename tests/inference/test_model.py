@@ -24,7 +24,7 @@ def test_descriptors_are_bit_for_bit_those_of_the_job(
 ) -> None:
     table = tmp_path / "table.parquet"
     places = ["--checkpoint", str(checkpoint), "--images", str(images[0].parent), "--output", str(table)]
-    extract.main([*places, "--set", "scaling.num_workers=0"])
+    extract.main([*places, "--set", "scaling.num_workers=0"], standalone_mode=False)
     opened = DescriptorTable(table)
     assert [opened.row(row)["name"] for row in range(len(opened))] == [file.name for file in images]
     (expected_ND,) = opened.blocks()

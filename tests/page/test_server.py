@@ -50,7 +50,7 @@ def table(people: Path, checkpoint: Path, tmp_path_factory: pytest.TempPathFacto
 
 def described(images: Path, checkpoint: Path, table: Path) -> Path:
     places = ["--checkpoint", str(checkpoint), "--images", str(images), "--output", str(table)]
-    extract.main([*places, "--set", "scaling.num_workers=0"])
+    extract.main([*places, "--set", "scaling.num_workers=0"], standalone_mode=False)
     return table
 
 

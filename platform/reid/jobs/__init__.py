@@ -7,8 +7,21 @@ from reid.jobs.export import export
 from reid.jobs.extract import extract
 from reid.jobs.flush import flush
 from reid.jobs.group import main
+from reid.jobs.page import page
 from reid.jobs.pipeline import pipeline
 from reid.jobs.prepare import prepare
 from reid.jobs.sweep import sweep
 
-__all__ = ["ablation", "config", "evaluate", "export", "extract", "flush", "main", "pipeline", "prepare", "sweep"]
+__all__ = [
+    "ablation",
+    "config",
+    "evaluate",
+    "export",
+    "extract",
+    "flush",
+    "main",
+    "page",
+    "pipeline",
+    "prepare",
+    "sweep",
+]

@@ -129,7 +129,7 @@ def takes_settings(function: Callable[..., None]) -> Callable[..., None]:
 
 @contextmanager
 def job(given: Given, base: Callable[[], Mapping[str, Any]] | None = None) -> Iterator[RunConfig]:
-    """Within the block a job runs: what it says is shown, and an error that its user can remedy is one line.
+    """Within the block a job runs; see `heard`.
 
     It does not run where the user asked for a dry run.
 
@@ -139,20 +139,27 @@ def job(given: Given, base: Callable[[], Mapping[str, Any]] | None = None) -> It
     Yields:
         The configuration that was asked for.
     """
+    with heard(verbose=given.verbose):
+        config = given.config(base)
+        if given.dry_run:
+            from reid.experiments import run_dry
+
+            print_settings(config)
+            run_dry(config, given.job)
+            sys.exit()
+        with _full_disk_told(config):
+            yield config
+
+
+@contextmanager
+def heard(*, verbose: bool = False) -> Iterator[None]:
+    """Within the block, what is said is shown, and an error that its user can remedy is one line."""
     for chatty in ("alembic", "mlflow", "ray"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # tracebacks of what it raises, too
-    with Terminal(verbose=given.verbose) as terminal, listening(terminal):
+    with Terminal(verbose=verbose) as terminal, listening(terminal):
         try:
-            config = given.config(base)
-            if given.dry_run:
-                from reid.experiments import run_dry
-
-                print_settings(config)
-                run_dry(config, given.job)
-                sys.exit()
-            with _full_disk_told(config):
-                yield config
+            yield
         except JOB_ERRORS as error:
             message = without_passwords(f"error: {error}")
             terminal.note(message)

@@ -8,11 +8,12 @@ from reid.jobs.evaluate import evaluate
 from reid.jobs.export import export
 from reid.jobs.extract import extract
 from reid.jobs.flush import flush
+from reid.jobs.page import page
 from reid.jobs.pipeline import pipeline
 from reid.jobs.prepare import prepare
 from reid.jobs.sweep import sweep
 
-COMMANDS = (pipeline, prepare, evaluate, sweep, ablation, export, extract, flush, config)
+COMMANDS = (pipeline, prepare, evaluate, sweep, ablation, export, extract, flush, config, page)
 
 
 class _InTheirOrder(click.Group):

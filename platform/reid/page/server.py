@@ -18,6 +18,7 @@ from starlette.staticfiles import StaticFiles
 
 from reid.config import default_storage
 from reid.page.finder import Finder
+from reid.progress import say_result
 
 HOST = "127.0.0.1"
 SITE = Path(__file__).with_name("site")
@@ -51,7 +52,7 @@ def serve(table: str | os.PathLike[str], *, images: str | None = None, port: int
             listener.listen()
         except (OSError, OverflowError) as error:
             raise ValueError(f"port {port} cannot be had ({error}): choose another") from error
-        print(f"page: http://{HOST}:{listener.getsockname()[1]} of {len(finder):,} images; Ctrl-C ends it", flush=True)
+        say_result(f"page: http://{HOST}:{listener.getsockname()[1]} of {len(finder):,} images; Ctrl-C ends it")
         with suppress(KeyboardInterrupt):
             uvicorn.Server(uvicorn.Config(application(finder), log_level="warning")).run([listener])
 

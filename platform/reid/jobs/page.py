@@ -1,0 +1,22 @@
+"""`reid page`."""
+
+from pathlib import Path
+
+import click
+
+from reid.jobs import command
+
+
+@click.command("page")
+@click.argument("table", type=click.Path(path_type=Path))
+@click.option("--images", metavar="PLACE", help="Where the table's images lie now; where they lay if none.")
+@click.option("--port", type=click.IntRange(0, 65535), default=7860, show_default=True, help="Of the page; 0 = any.")
+def page(table: Path, images: str | None, port: int) -> None:
+    """Open a page on 127.0.0.1 that finds the people of TABLE who look most like a picture.
+
+    TABLE is a Parquet file that `reid extract` has written.
+    """
+    with command.heard():
+        from reid.page import serve
+
+        serve(table, images=images, port=port)
