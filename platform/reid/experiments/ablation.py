@@ -70,6 +70,6 @@ def _table(experiment: Experiment, plan: AblationPlan) -> AblationTable:
     file = experiment.run.scratch / "ablation.md"
     file.write_text(table.markdown())
     scores = [Measurement(step=seed, time=time.time(), metrics=found) for seed, found in table.by_seed().items()]
-    experiment.finish(scores, {str(file): ""})
+    experiment.finish(scores, {str(file): ""}, table=table.markdown())
     table.show()
     return table

@@ -10,6 +10,7 @@ from reid.data import REID, open_store
 from reid.evaluation import require_rerankable
 from reid.experiments import results
 from reid.experiments.data import prepare_data
+from reid.experiments.description import with_results
 from reid.experiments.experiment import join_cluster
 from reid.experiments.records import dataset_input, open_recorder, parent_record
 from reid.stages import find_stage, score_mean_colour
@@ -51,9 +52,13 @@ def run_evaluation(config: RunConfig, *, checkpoint: Place) -> dict[str, float]:
         metrics = evaluation.metrics
         measured = (Measurement(step=0, time=time.time(), metrics=metrics),)
         pictures = {str(folder / PICTURES): PICTURES}
-        recorder.put(dataclasses.replace(record, status="FINISHED", measurements=measured, artifacts=pictures))
-    floor = score_mean_colour(dataset, config.evaluation)
-    results.show({results.MEAN_COLOUR: results.of(floor), state.phase: results.of(metrics)})
+        floor = score_mean_colour(dataset, config.evaluation)
+        scores = {results.MEAN_COLOUR: results.of(floor), state.phase: results.of(metrics)}
+        note = with_results(record.note, results.markdown(scores), pictures)
+        recorder.put(
+            dataclasses.replace(record, status="FINISHED", measurements=measured, artifacts=pictures, note=note)
+        )
+    results.show(scores)
     for name, value in metrics.items():
         if name.startswith("eval/attributes/"):
             print(f"{name.removeprefix('eval/')}: {value:.1%}")

@@ -7,8 +7,9 @@ import yaml
 from reid.config import RunConfig
 from reid.data import REID
 from reid.experiments import results
-from reid.experiments.experiment import Experiment, Training, Workspace
+from reid.experiments.experiment import Experiment, Workspace
 from reid.experiments.records import pictures_of
+from reid.experiments.training import Training
 from reid.stages import built_on, score_mean_colour
 from reid.tracking import MODEL_NAME, Measurement
 
@@ -42,7 +43,7 @@ def run_pipeline(config: RunConfig) -> results.Scores:
         _finish(experiment, scores, trainings[-1])
         results.show(scores)
         if describing:
-            _publish(experiment, describing[-1])
+            _publish(experiment, describing[-1], scores.get(results.MEAN_COLOUR))
         experiment.run.finish(scores)
         places = {f"checkpoint of {name}": place for name, place in experiment.finished.items()}
         data = {"data": next(iter(workspace.stores.values()))}
@@ -73,12 +74,13 @@ def _finish(experiment: Experiment, scores: results.Scores, last: Training) -> N
         [Measurement(step=0, time=time.time(), metrics=metrics)],
         {str(run.scratch / name): "" for name in ("config.yaml", "results.md")}
         | pictures_of(experiment.finished[last.name]),
+        table=results.markdown(scores),
     )
 
 
-def _publish(experiment: Experiment, training: Training) -> None:
-    """Export a training's model and register it."""
-    published = experiment.publish(training, alias=ALIAS)
+def _publish(experiment: Experiment, training: Training, rival: dict[str, float] | None) -> None:
+    """Export a training's model and register it; `rival` is what the mean colour reaches."""
+    published = experiment.publish(training, alias=ALIAS, rival=rival)
     print(f"export: {published.place}")
     if published.version is not None:
         print(f"registered: models:/{MODEL_NAME}@{ALIAS}, version {published.version}")

@@ -16,7 +16,8 @@ from reid.cluster import PhaseFailedError, TrialJob, concurrent_runs, connect, t
 from reid.config import ConfigError, RunConfig, with_settings
 from reid.data import REID, HoldOut
 from reid.experiments import results
-from reid.experiments.experiment import Experiment, Training, Workspace
+from reid.experiments.experiment import Experiment, Workspace
+from reid.experiments.training import Training
 from reid.search import (
     ChosenSpace,
     LiveView,
@@ -31,9 +32,10 @@ from reid.search import (
     require_dashboard,
     run_trials,
     searched_phase,
+    trial_key,
     with_layouts_of,
 )
-from reid.stages import built_on, check_phases, stage_of
+from reid.stages import built_on, check_phases, score_mean_colour, stage_of
 from reid.storage import Place, Storage
 from reid.tracking import Measurement
 
@@ -153,7 +155,8 @@ class Sweep:
         paper = Training(name=PAPER_VALUES, config=config, phase=phase, after=after)
         last = [champion] if winner.number == 0 else [champion, paper]
         experiment.train([*shared, *last])
-        published = experiment.publish(champion, alias=CHAMPION)
+        floor = results.of(score_mean_colour(workspace.datasets[REID.name], config.evaluation))
+        published = experiment.publish(champion, alias=CHAMPION, rival=floor)
         if published.version is not None:
             print(f"registered: version {published.version}, alias {CHAMPION}, from {published.place}", flush=True)
         titles = {PAPER_TITLE: last[-1].name, f"{CHAMPION}, trial {winner.number}": CHAMPION}
@@ -235,8 +238,20 @@ class Sweep:
             [Measurement(step=0, time=time.time(), metrics=metrics)],
             {str(folder / name): "" for name in files}
             | {str(folder / "figures" / name): "figures" for name in pictures},
+            table=_held_out(winner, trials[0]) + ("\n" + results.markdown(scores) if scores else ""),
             tags={"reid.winner": str(winner.number)},
+            runs={f"trial {t.number}": trial_key(self.experiment.record, t.number) for t in (winner, *trials)},
         )
+
+
+def _held_out(winner: Trial, paper: Trial) -> str:
+    """What both reach on identities held out of training, in Markdown."""
+    rows = {PAPER_TITLE: paper, f"the winner, trial {winner.number}": winner}
+    lines = [["on held-out identities", *winner.values], ["---", *("---:" for _ in winner.values)]]
+    lines += [
+        [t, *(f"{row.values[name]:.4g}" if row.values else "–" for name in winner.values)] for t, row in rows.items()
+    ]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def _require_searchable(config: RunConfig) -> None:
