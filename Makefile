@@ -5,6 +5,7 @@ SHELL := bash
 
 PYTHON ?= python3
 PORT ?= 5000
+EXPERIMENT ?= reid
 VENV := .venv
 INSTALLED := $(VENV)/.installed
 STORAGE = $(or $(REID_STORAGE),$(HOME)/reid)
@@ -30,11 +31,7 @@ chaos: $(INSTALLED) ## kill parts of running jobs and look what it costs; ARGS='
 	$(VENV)/bin/python benchmarks/chaos.py $(ARGS)
 
 ui: $(INSTALLED) ## open the experiment browser of $REID_STORAGE (default ~/reid) on 127.0.0.1; PORT=5001 moves it
-	@case "$(STORAGE)" in *://*) echo "$(STORAGE) holds no database: open the tracking server of these runs" >&2; exit 1;; esac
-	@mkdir -p "$(STORAGE)"
-	umask 077; $(VENV)/bin/mlflow server --host 127.0.0.1 --port $(PORT) \
-	  --backend-store-uri "sqlite:///$$(realpath "$(STORAGE)")/mlflow.db" \
-	  --serve-artifacts --artifacts-destination "$(STORAGE)/mlartifacts"
+	@$(VENV)/bin/reid ui --storage "$(STORAGE)" --port "$(PORT)" --experiment "$(EXPERIMENT)"
 
 lint: $(INSTALLED) ## check style and types
 	$(VENV)/bin/ruff check

@@ -36,7 +36,7 @@ def outcome_of(job: str, storage: Path, uri: str) -> Outcome:
     statuses: dict[str, list[str]] = {}
     for run in client.search_runs([found.experiment_id]) if found else ():
         statuses.setdefault(run.info.run_name, []).append(run.info.status)
-        for name in run.data.metrics:
+        for name in (name for name in run.data.metrics if not name.startswith("system/")):
             for metric in client.get_metric_history(run.info.run_id, name):
                 value = 0.0 if name in TIMED else metric.value
                 metrics.setdefault(f"{run.info.run_name} {name} {metric.step}", []).append(value)

@@ -10,7 +10,7 @@ from reid.data import Dataset, map_in_process, open_dataset, prepare
 from reid.embedded import SIZES, render_coco, render_market1501
 from reid.experiments.ablation_plan import AblationPlan, plan_ablation
 from reid.experiments.ablation_rows import FGSAM_ROWS, PUBLISHED_FGSAM, Row
-from reid.experiments.experiment import Training
+from reid.experiments.training import Training
 from reid.training.loop import epoch_images
 
 SEEDS = (0, 1, 2)

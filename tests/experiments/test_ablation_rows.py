@@ -9,7 +9,7 @@ from reid.config import RunConfig, load_config, with_settings
 from reid.data import Dataset, open_dataset
 from reid.experiments.ablation_plan import AblationPlan, plan_ablation
 from reid.experiments.ablation_rows import COMPARISONS, Comparison, comparison_of
-from reid.experiments.experiment import Training
+from reid.experiments.training import Training
 from reid.stages import STAGES
 
 

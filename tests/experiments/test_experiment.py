@@ -92,7 +92,7 @@ def test_every_epoch_is_there_once_after_a_flush_where_mlflow_was_away_all_along
     (storage / "mlflow.db").mkdir(parents=True)  # no file can be opened here
     with opened(settings).claim("test", without=WITHOUT, digests=()) as experiment:
         experiment.train([training(settings, "first")])
-        experiment.finish([], {})
+        experiment.finish([], {}, table="")
     (storage / "mlflow.db").rmdir()
     assert run_flush(settings) == 2
     run = runs_in(storage)["first"]
@@ -107,7 +107,7 @@ def test_the_same_settings_in_a_fresh_storage_are_another_run_of_the_same_server
         settings = config(f"storage={tmp_path / folder}", f"tracking.uri=sqlite:///{tmp_path}/mlflow.db")
         for _ in range(2):  # the second time the unfinished run is found again
             with opened(settings).claim("test", without=WITHOUT, digests=()) as experiment:
-                experiment.finish([Measurement(step=0, time=1.7e9, metrics={"eval/mAP": score})], {})
+                experiment.finish([Measurement(step=0, time=1.7e9, metrics={"eval/mAP": score})], {}, table="")
     browser = MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
     runs = browser.search_runs([browser.get_experiment_by_name("reid").experiment_id])
     assert sorted(run.data.metrics["eval/mAP"] for run in runs) == sorted(scores.values())
@@ -135,7 +135,7 @@ def test_every_export_lies_in_the_storage_under_its_run(
             assert load_state(experiment.finished[each.name]).run == key
         published = experiment.publish(trainings[1], alias="best")
         assert published.place == experiment.workspace.storage.place("exports", key)
-        assert {file.name for file in (root / "exports" / key).glob("[!.]*")} == {PT2, ONNX, CARD}
+        assert {file.name for file in (root / "exports" / key).glob("[!.]*")} == {PT2, ONNX, CARD, "README.md"}
     browser = MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
     version = browser.get_model_version_by_alias("reid-descriptor", "best")
     assert browser.get_run(version.run_id).info.run_name == "paper"

@@ -46,7 +46,7 @@ def test_a_checkpoint_becomes_files_and_a_version(
     checkpoint = save_untrained("intermediate")
     export(["--checkpoint", str(checkpoint), "--alias", "current"])
     folder = storage / "exports" / "walk-1.intermediate"
-    assert {file.name for file in folder.iterdir()} == {PT2, ONNX, CARD}
+    assert {file.name for file in folder.iterdir()} == {PT2, ONNX, CARD, "README.md"}
     assert [path.name for path in folder.parent.glob("[!.]*")] == [folder.name]
     card = Card.read(folder)
     assert (card.phase, card.dataset, card.checkpoint, card.mAP) == ("intermediate", "embedded", str(checkpoint), 0.25)

@@ -134,10 +134,16 @@ def test_mlflow_holds_one_parent_with_a_child_for_each_phase(uninterrupted: Fini
     assert set(children) == set(PHASES)
     for run in (parent, *children.values()):
         assert run.info.status == "FINISHED"
-        assert run.data.params["loss.alpha"] == "0.5"
-        assert run.data.params["phases.final.epochs"] == "4"
+        assert run.data.params["seed"] == "0"
+    assert parent.data.params["loss.alpha"] == "0.5"
+    assert {phase: parent.data.params[f"phases.{phase}.epochs"] for phase in PHASES} == {
+        phase: str(epochs) for phase, epochs in EPOCHS.items()
+    }
     assert {item.dataset.name for item in parent.inputs.dataset_inputs} == {"embedded", "coco"}
     for phase, run in children.items():
+        assert run.data.params["phase.epochs"] == str(EPOCHS[phase])
+        assert not any(name.startswith(("phases.", "search.", "scaling.")) for name in run.data.params)
+        assert ("loss.alpha" in run.data.params) == (phase == "final")
         (item,) = run.inputs.dataset_inputs
         assert item.dataset.name == ("coco" if phase == "pose" else "embedded")
         assert re.fullmatch(r"[0-9a-f]{36}", item.dataset.digest)
@@ -212,7 +218,12 @@ def test_the_last_phases_model_is_exported_and_registered(
     assert registered.tags["reid.checkpoint"] == str(uninterrupted.checkpoint("final"))
     assert registered.run_id == children_of(parent_of("whole", browser), browser)["final"].info.run_id
     (folder,) = (shared_storage / "exports").glob("whole-*.final")
-    assert {file.name for file in folder.iterdir()} == {"descriptor.pt2", "descriptor.onnx", "descriptor.json"}
+    assert {file.name for file in folder.iterdir()} == {
+        "descriptor.pt2",
+        "descriptor.onnx",
+        "descriptor.json",
+        "README.md",
+    }
 
 
 def test_killing_changes_no_bit_of_the_weights(uninterrupted: Finished, killed: Finished) -> None:

@@ -1,6 +1,7 @@
 """The database file: there whole or not at all, its owner's alone, and damage no outage."""
 
 import os
+import shutil
 import sqlite3
 import stat
 import subprocess
@@ -8,13 +9,15 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 
 from reid.tracking import DamagedDatabaseError, Recorder, RunRecord
-from reid.tracking.database import create_missing
+from reid.tracking.database import _ARTIFACT_COLUMNS, create_missing
+from reid.tracking.store import connect
 
 PLATFORM = Path(__file__).parents[2] / "platform"
 OURS = "import sys; from reid.tracking.store import connect; connect(sys.argv[1], None)"
@@ -179,3 +182,67 @@ def test_one_that_cannot_be_opened_is_an_outage_of_seconds(tmp_path: Path, paren
         runs.put(parent)
     assert time.monotonic() - started < 10
     assert len(runs.kept()) == 1
+
+
+def moving_recorder(storage: Path) -> Recorder:
+    return Recorder(
+        uri=f"sqlite:///{storage}/mlflow.db",
+        experiment="reid",
+        artifacts=str(storage / "mlartifacts"),
+        outbox=storage / "outbox",
+        storage=str(storage),
+    )
+
+
+def locations(file: Path) -> list[str]:
+    """All that the database says of where artifacts lie."""
+    with closing(sqlite3.connect(file)) as connection:
+        return [
+            str(location)
+            for table, column in _ARTIFACT_COLUMNS
+            for (location,) in connection.execute(f"SELECT {column} FROM {table}")  # noqa: S608 - ours
+        ]
+
+
+def test_one_that_was_moved_with_its_artifacts_names_them_where_they_are(
+    tmp_path: Path, parent: RunRecord, phase: RunRecord
+) -> None:
+    before, after = tmp_path / "before's 100%", tmp_path / "after"
+    with moving_recorder(before) as runs:
+        runs.put(parent)
+        runs.put(phase)
+    before.rename(after)
+    with moving_recorder(after) as runs:  # what is new lies beside what was there
+        runs.put(replace(phase, key="walk-1.second", name="second"))
+    assert not before.exists()
+    client = MlflowClient(tracking_uri=f"sqlite:///{after}/mlflow.db")
+    experiment = client.get_experiment_by_name("reid")
+    for run in client.search_runs([experiment.experiment_id], "attributes.run_name != 'walk-1'"):
+        assert (Path(client.download_artifacts(run.info.run_id, "pictures")) / "cmc.png").read_bytes() == b"png"
+        (model,) = client.search_logged_models(
+            [experiment.experiment_id], filter_string=f"source_run_id = '{run.info.run_id}'"
+        )
+        assert (Path(model.artifact_location) / "model.safetensors").is_file()
+    assert {Path(place).is_relative_to(after / "mlartifacts") for place in locations(after / "mlflow.db")} == {True}
+
+
+def test_a_copy_leaves_to_the_original_what_is_there(tmp_path: Path, parent: RunRecord, phase: RunRecord) -> None:
+    with moving_recorder(tmp_path / "original") as runs:
+        runs.put(parent)
+        runs.put(phase)
+    shutil.copytree(tmp_path / "original", tmp_path / "copy")
+    said = locations(tmp_path / "copy" / "mlflow.db")
+    with moving_recorder(tmp_path / "copy"):
+        pass
+    assert locations(tmp_path / "copy" / "mlflow.db") == said
+
+
+def test_artifacts_that_do_not_lie_beside_it_are_left_alone(tmp_path: Path, parent: RunRecord) -> None:
+    """Of a database that several storages write to, none decides where the others' artifacts are."""
+    file = tmp_path / "shared" / "mlflow.db"
+    create_missing(file, str(tmp_path / "gone" / "mlartifacts"))
+    said = locations(file)
+    connect(f"sqlite:///{file}", str(tmp_path / "another" / "mlartifacts"))
+    assert locations(file) == said
+    connect(f"sqlite:///{file}", str(tmp_path / "shared" / "mlartifacts"))
+    assert locations(file) != said

@@ -168,3 +168,39 @@ def test_a_server_takes_and_gives_it_back(server: Any, tmp_path: Path) -> None:
     client = MlflowClient(tracking_uri=server.uri)
     assert str(client.get_model_version_by_alias(MODEL_NAME, "pipeline").version) == version
     assert client.get_model_version(MODEL_NAME, version).tags["reid.digest"] == f"{3:064x}"
+
+
+def test_a_version_has_the_card_and_the_last_scores_of_its_run_and_the_run_has_them_once(
+    runs: Recorder, client: MlflowClient, phase: RunRecord, parent: RunRecord, tmp_path: Path
+) -> None:
+    with runs:
+        runs.put(parent)
+        runs.put(phase)
+    folder = exported(tmp_path / "first", seed=1)
+    (folder / "README.md").write_text("# A model\n")
+    runs.publish(folder, alias="pipeline", run_key=phase.key)
+    (registered,) = client.search_registered_models()
+    assert registered.description.startswith("Describes images of people as unit vectors")
+    version = client.get_model_version(MODEL_NAME, "1")
+    assert version.description == "# A model\n"
+    (model,) = client.search_logged_models(
+        [client.get_experiment_by_name("reid").experiment_id], filter_string=f"name = '{MODEL_NAME}'"
+    )
+    assert {metric.key: metric.value for metric in model.metrics} == {"eval/mAP": 0.5}
+    assert len(client.get_metric_history(version.run_id, "eval/mAP")) == 1
+
+
+def test_a_model_in_a_moved_storage_is_loaded_and_published_again(tmp_path: Path) -> None:
+    before, after = tmp_path / "before", tmp_path / "after"
+
+    def in_storage(storage: Path) -> Recorder:
+        return Recorder(
+            uri=f"sqlite:///{storage}/mlflow.db", experiment="reid", artifacts=f"{storage}/mlartifacts",
+            outbox=storage / "outbox", storage=str(storage),
+        )  # fmt: skip
+
+    folder = exported(tmp_path / "first", seed=1)
+    assert in_storage(before).publish(folder, alias="pipeline") == "1"
+    before.rename(after)
+    assert in_storage(after).publish(folder, alias="champion") == "1"
+    assert not before.exists()

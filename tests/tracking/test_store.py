@@ -1,5 +1,6 @@
 """Bringing MLflow into line with a record, again and again, and after a crash at any request."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -229,3 +230,35 @@ def test_more_metrics_than_fit_one_request_arrive(
     histories = contents(client)["walk-1"]["metrics"]
     assert len(histories) == 600
     assert {tuple(step for step, _, _ in history) for history in histories.values()} == {(1, 2, 3)}
+
+
+def test_a_note_is_read_with_links_that_lead_somewhere(
+    open_store: Callable[[], RunStore], client: MlflowClient, parent: RunRecord, phase: RunRecord
+) -> None:
+    noted = replace(
+        parent, note="**pipeline** [final](run:walk-1.final) ![cmc](file:pictures/cmc.png) http://u:s3cret@h"
+    )
+    store = open_store()
+    run_id = store.sync(noted)
+    note = client.get_run(run_id).data.tags["mlflow.note.content"]
+    assert "searchFilter=" in note
+    assert "s3cret" not in note
+    child = store.sync(phase)
+    store.sync(noted)
+    note = client.get_run(run_id).data.tags["mlflow.note.content"]
+    assert f"[final](#/experiments/{store.experiment_id}/runs/{child}?workflowType=machine_learning)" in note
+    assert f"![cmc](get-artifact?path=pictures%2Fcmc.png&run_uuid={run_id})" in note
+    store.sync(parent)
+    assert client.get_run(run_id).data.tags["mlflow.note.content"] == note, "a record without a note leaves it"
+
+
+def test_an_experiment_new_or_old_is_one_of_training_with_columns_that_compare(
+    open_store: Callable[[], RunStore], client: MlflowClient
+) -> None:
+    client.create_experiment("reid", tags={"mlflow.note.content": "mine"})
+    open_store()
+    tags = client.get_experiment_by_name("reid").tags
+    assert tags["mlflow.experimentKind"] == "custom_model_development"
+    assert tags["mlflow.note.content"] == "mine"
+    columns = json.loads(tags["mlflow.sharedViewState.reid"])["selectedColumns"]
+    assert {"metrics.`eval/mAP`", "metrics.`eval/rank1`", "params.`phase.stage`"} <= set(columns)

@@ -70,6 +70,6 @@ def _table(experiment: Experiment, plan: AblationPlan) -> AblationTable:
     file.write_text(table.markdown())
     scores = [Measurement(step=seed, time=time.time(), metrics=found) for seed, found in table.by_seed().items()]
     report = write_report(experiment.run.folder, ablation_page(experiment, table))
-    experiment.finish(scores, {str(file): "", report: ""})
+    experiment.finish(scores, {str(file): "", report: ""}, table=table.markdown())
     table.show()
     return table

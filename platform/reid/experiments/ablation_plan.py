@@ -12,7 +12,7 @@ from typing import Any
 from reid.config import PhaseConfig, RunConfig, ScalingConfig, with_settings
 from reid.data import REID, Dataset
 from reid.experiments.ablation_rows import Comparison, Row, comparison_of
-from reid.experiments.experiment import Training
+from reid.experiments.training import Training
 from reid.stages import built_on, find_stage, stage_of
 from reid.training import epoch_images
 

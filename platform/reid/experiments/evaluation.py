@@ -10,6 +10,7 @@ from reid.data import REID, open_store
 from reid.evaluation import require_rerankable
 from reid.experiments import results
 from reid.experiments.data import prepare_data
+from reid.experiments.description import with_results
 from reid.experiments.experiment import join_cluster
 from reid.experiments.records import dataset_input, open_recorder, parent_record
 from reid.experiments.reports import evaluation_page, write_report
@@ -56,8 +57,12 @@ def run_evaluation(config: RunConfig, *, checkpoint: Place) -> dict[str, float]:
         page = evaluation_page(key, config, dataset, store, checkpoint, state, floor, evaluation)
         report = write_report(storage.place("runs", key), page)
         artifacts = {str(folder / PICTURES): PICTURES, report: ""}
-        recorder.put(dataclasses.replace(record, status="FINISHED", measurements=measured, artifacts=artifacts))
-    results.show({results.MEAN_COLOUR: results.of(floor.metrics), state.phase: results.of(metrics)})
+        scores = {results.MEAN_COLOUR: results.of(floor.metrics), state.phase: results.of(metrics)}
+        note = with_results(record.note, results.markdown(scores), artifacts)
+        recorder.put(
+            dataclasses.replace(record, status="FINISHED", measurements=measured, artifacts=artifacts, note=note)
+        )
+    results.show(scores)
     for name, value in metrics.items():
         if name.startswith("eval/attributes/"):
             say_result(f"{name.removeprefix('eval/')}: {value:.1%}")

@@ -21,40 +21,26 @@ from reid.cluster import (
     run_in_order,
     start_fit,
 )
-from reid.config import RunConfig, ScalingConfig, flatten
+from reid.config import RunConfig, ScalingConfig
 from reid.data import REID, Dataset, HoldOut, hold_out, open_store
 from reid.experiments.data import Stores, kinds_of, prepare_data
+from reid.experiments.description import with_results
 from reid.experiments.export import Published, publish_checkpoint
-from reid.experiments.records import EpochRecorder, dataset_input, finished_record, open_recorder, parent_record
+from reid.experiments.records import (
+    EpochRecorder,
+    dataset_input,
+    finished_record,
+    open_recorder,
+    parent_record,
+    training_record,
+)
 from reid.experiments.runs import Exclude, Run, claim_run
+from reid.experiments.training import Training
 from reid.progress import keep_log_in, say
-from reid.stages import check_phases, stage_of
+from reid.stages import check_phases
 from reid.storage import DiskFullError, Place, Storage
 from reid.tracking import Measurement, Recorder, RunRecord
-from reid.training import PhaseJob, Scoring, Stage, load_state, require_trainable
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Training:
-    """One phase, trained under a name of its own."""
-
-    name: str
-    config: RunConfig
-    """Its own phase is as it will be trained; the others are not trained under this configuration."""
-    phase: str
-    after: tuple[str, ...] = ()
-    """Names of the trainings whose weights it starts from, oldest first."""
-    hold_out: HoldOut | None = None
-    """See `PhaseJob`; so too `scoring`."""
-    scoring: Scoring = "illustrated"
-    keeps_model: bool = True
-    """Whether MLflow gets its checkpoint."""
-    folders: tuple[str, ...] | None = None
-    """Its place in the run's folder; none = its name, then its phase."""
-
-    @property
-    def stage(self) -> Stage:
-        return stage_of(self.config, self.phase)
+from reid.training import PhaseJob, Stage, load_state, require_trainable
 
 
 class TrainingsStoppedError(PhaseFailedError):
@@ -167,7 +153,8 @@ class Workspace:
             self.recorder.put(experiment.record)
             keep_log_in(run.scratch)
             try:
-                yield experiment
+                with self.recorder.watching(experiment.record):
+                    yield experiment
             except BaseException:
                 experiment.record_failure()
                 raise
@@ -223,8 +210,12 @@ class Experiment:
         """What the last epoch of a finished training measured."""
         return load_state(self.finished[name]).history[-1].metrics
 
-    def publish(self, training: Training, *, alias: str) -> Published:
-        """Export the model of a finished training, and register it as far as MLflow is within reach."""
+    def publish(self, training: Training, *, alias: str, rival: Mapping[str, float] | None = None) -> Published:
+        """Export the model of a finished training, and register it as far as MLflow is within reach.
+
+        Args:
+            rival: see `model_card`.
+        """
         key = self._key(training.name)
         return publish_checkpoint(
             training.config,
@@ -234,22 +225,33 @@ class Experiment:
             names=("exports", key),
             alias=alias,
             run_key=key,
+            rival=rival,
         )
 
     def finish(
-        self, measurements: Sequence[Measurement], artifacts: Mapping[str, str], tags: Mapping[str, str] | None = None
+        self,
+        measurements: Sequence[Measurement],
+        artifacts: Mapping[str, str],
+        *,
+        table: str,
+        tags: Mapping[str, str] | None = None,
+        runs: Mapping[str, str] | None = None,
     ) -> None:
         """Record the experiment as finished.
 
         Args:
             artifacts: see `RunRecord.artifacts`.
+            table: of its results, in Markdown.
+            runs: keys of runs worth a look by title, beside its own trainings'.
         """
+        trained = {name: self._key(name) for name in self.finished}
         self.record = dataclasses.replace(
             self.record,
             status="FINISHED",
             tags=self.record.tags | dict(tags or {}),
             measurements=tuple(measurements),
             artifacts=dict(artifacts),
+            note=with_results(self.record.note, table, artifacts, trained | dict(runs or {})),
         )
         self.workspace.recorder.put(self.record)
 
@@ -264,7 +266,8 @@ class Experiment:
     def _start(self, training: Training, *, in_background: bool) -> Started:
         workspace, stage = self.workspace, training.stage
         store = workspace.stores[stage.data.name]
-        record = self._record_of(training, store)
+        data = dataset_input(workspace.dataset_of(stage), store)
+        record = training_record(self._key(training.name), self.record.key, training, data)
         self.under_way[training.name] = record
         workspace.recorder.put(record)
         job = PhaseJob(
@@ -281,19 +284,6 @@ class Experiment:
         place = self.run.storage.place("runs", self.run.key, *(training.folders or (training.name, training.phase)))
         observe = EpochRecorder(recorder=workspace.recorder, record=record)
         return (start_fit if in_background else fit_here)(job, place=place, observe=observe)
-
-    def _record_of(self, training: Training, store: Place) -> RunRecord:
-        stage = training.stage
-        return RunRecord(
-            key=self._key(training.name),
-            name=training.name,
-            status="RUNNING",
-            parent=self.record.key,
-            tags={"reid.phase": training.phase, "reid.model": stage.family},
-            params=flatten(training.config),
-            inputs=(dataset_input(self.workspace.dataset_of(stage), store),),
-            model=training.name if training.keeps_model else None,
-        )
 
     def _key(self, name: str) -> str:
         return f"{self.record.key}.{name}"

@@ -1,18 +1,20 @@
 """Makes a checkpoint's model usable without this package: program files, and a version in MLflow's model registry."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from reid.config import RunConfig
+from reid.experiments.model_card import model_card
 from reid.experiments.records import open_recorder
 from reid.export import CARD, ONNX, PT2, Card, example_images, export_descriptor
 from reid.inference import descriptor_of
 from reid.progress import say_result
 from reid.stages import load_describer
 from reid.storage import Place, Storage, room_for, whole_folder
-from reid.tracking import MODEL_NAME, Recorder, require_alias
+from reid.tracking import MODEL_CARD, MODEL_NAME, Recorder, require_alias
 from reid.training import load_state
 
 PROGRAM_BYTES = 200_000
@@ -78,18 +80,20 @@ def publish_checkpoint(
     names: tuple[str, ...],
     alias: str,
     run_key: str | None,
+    rival: Mapping[str, float] | None = None,
 ) -> Published:
     """Export a checkpoint into a folder of the storage and register the result, as far as MLflow is within reach.
 
     Args:
         names: of the folder under the storage's root.
         run_key: key of the run that trained it.
+        rival: see `model_card`.
 
     Raises:
         ValueError: see `export_checkpoint`; or the alias is not allowed.
     """
     folder = storage.scratch.joinpath(*names)
-    card = export_checkpoint(config, checkpoint, folder)
+    card = export_checkpoint(config, checkpoint, folder, rival)
     place = storage.place(*names)
     if not storage.is_local:
         for file in sorted(folder.iterdir()):
@@ -98,7 +102,9 @@ def publish_checkpoint(
     return Published(place=place, card=card, version=version)
 
 
-def export_checkpoint(config: RunConfig, checkpoint: Place, folder: Path) -> Card:
+def export_checkpoint(
+    config: RunConfig, checkpoint: Place, folder: Path, rival: Mapping[str, float] | None = None
+) -> Card:
     """Write a checkpoint's model as programs into a local folder, which is there whole or not at all.
 
     A folder that holds an export is replaced, whatever it holds: what this process did not write is never loaded.
@@ -127,6 +133,7 @@ def export_checkpoint(config: RunConfig, checkpoint: Place, folder: Path) -> Car
         )
         with room_for(folder, 2 * (descriptor.size + PROGRAM_BYTES)), whole_folder(folder, replace=True) as partial:
             distances = export_descriptor(descriptor, card, partial)
+            (partial / MODEL_CARD).write_text(model_card(card, config, trained.state, rival))
     except OSError as error:
         raise ValueError(f"the export cannot be written to {folder} ({error}): choose another folder for it") from error
     for name, distance in distances.items():

@@ -10,8 +10,10 @@ from reid.data import REID
 from reid.evaluation import Evaluation
 from reid.experiments import results
 from reid.experiments.data import without_unfed_phases
-from reid.experiments.experiment import Experiment, Training, Workspace
+from reid.experiments.experiment import Experiment, Workspace
+from reid.experiments.report_parts import REPORT
 from reid.experiments.reports import pipeline_report
+from reid.experiments.training import Training
 from reid.progress import say, say_result
 from reid.stages import built_on, score_mean_colour
 from reid.tracking import MODEL_NAME, Measurement
@@ -48,11 +50,12 @@ def run_pipeline(config: RunConfig) -> results.Scores:
         _finish(experiment, scores, trainings, floor)
         results.show(scores)
         if describing:
-            _publish(experiment, describing[-1])
+            _publish(experiment, describing[-1], scores.get(results.MEAN_COLOUR))
         experiment.run.finish(scores)
         places = {f"checkpoint of {name}": place for name, place in experiment.finished.items()}
-        data = {"data": next(iter(workspace.stores.values()))}
-        results.show_places({"run": experiment.run.folder} | data | places, workspace.recorder, experiment.record)
+        folder = experiment.run.folder
+        places = {"run": folder, "data": next(iter(workspace.stores.values())), **places, "report": folder / REPORT}
+        results.show_places(places, workspace.recorder, experiment.record)
         return scores
 
 
@@ -81,12 +84,14 @@ def _finish(
         [Measurement(step=0, time=time.time(), metrics=metrics)],
         {str(run.scratch / name): "" for name in ("config.yaml", "results.md")}
         | pipeline_report(experiment, trainings, scores, floor, alias=ALIAS),
+        table=results.markdown(scores),
     )
 
 
-def _publish(experiment: Experiment, training: Training) -> None:
-    """Export a training's model and register it."""
-    published = experiment.publish(training, alias=ALIAS)
+def _publish(experiment: Experiment, training: Training, rival: dict[str, float] | None) -> None:
+    """Export a training's model and register it; `rival` is what the mean colour reaches."""
+    published = experiment.publish(training, alias=ALIAS, rival=rival)
     say_result(f"export: {published.place}")
     if published.version is not None:
         say_result(f"registered: models:/{MODEL_NAME}@{ALIAS}, version {published.version}")
+    say_result(f"in Python: import reid; reid.load('{published.place}').describe(['photo.jpg'])")

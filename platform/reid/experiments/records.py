@@ -6,11 +6,13 @@ import os
 
 from reid.config import RunConfig, flatten
 from reid.data import Dataset
+from reid.experiments.description import begun
+from reid.experiments.training import Training
 from reid.progress import say
 from reid.stages import find_stage, stage_of
 from reid.storage import DiskFullError, Storage
-from reid.tracking import DatasetInput, Measurement, Recorder, RunRecord
-from reid.training import PICTURES, PhaseState, pictures_in
+from reid.tracking import COMMAND_TAG, DatasetInput, Measurement, Recorder, RunRecord, provenance
+from reid.training import PICTURES, PhaseState, Stage, pictures_in
 
 logger = logging.getLogger(__name__)
 
@@ -53,14 +55,41 @@ def parent_record(
 ) -> RunRecord:
     """Of a whole experiment, under a name of its own or that of its key."""
     families = dict.fromkeys(stage_of(config, phase).family for phase in config.phases)
+    origin = provenance()
     return RunRecord(
         key=key,
         name=name or key,
         status="RUNNING",
-        tags={"reid.kind": kind, "reid.model": ", ".join(families)},
+        tags={"reid.kind": kind, "reid.model": ", ".join(families)} | origin,
         params=flatten(config),
         inputs=inputs,
+        note=begun(kind, config, inputs, origin[COMMAND_TAG]),
     )
+
+
+def training_record(key: str, parent: str, training: Training, data: DatasetInput) -> RunRecord:
+    """Of one training; `parent` is the key of its experiment's."""
+    return RunRecord(
+        key=key,
+        name=training.name,
+        status="RUNNING",
+        parent=parent,
+        tags={"reid.phase": training.phase, "reid.model": training.stage.family},
+        params=own_settings(training.config, training.phase, training.stage),
+        inputs=(data,),
+        model=training.name if training.keeps_model else None,
+    )
+
+
+def own_settings(config: RunConfig, phase: str, stage: Stage) -> dict[str, str]:
+    """What a training alone depends on, as parameters of its run: `phase.*` and what its stage reads."""
+    own, beginning = {}, f"phases.{phase}."
+    for path, value in flatten(config).items():
+        if path.startswith(beginning):
+            own[f"phase.{path.removeprefix(beginning)}"] = value
+        elif path == "seed" or (path.startswith(stage.reads) and not path.startswith("phases.")):
+            own[path] = value
+    return own
 
 
 def with_history(record: RunRecord, state: PhaseState) -> RunRecord:

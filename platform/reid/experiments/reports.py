@@ -8,7 +8,7 @@ from reid.data import REID, Dataset
 from reid.evaluation import Evaluation
 from reid.experiments import results
 from reid.experiments.ablation_table import AblationTable
-from reid.experiments.experiment import Experiment, Training
+from reid.experiments.experiment import Experiment
 from reid.experiments.report_parts import (
     REPORT,
     comparison,
@@ -27,6 +27,7 @@ from reid.experiments.report_parts import (
     usage_section,
     what_ran,
 )
+from reid.experiments.training import Training
 from reid.pictures import Illustration, Page, PageSection, PageTable, rows_picture, time_picture
 from reid.storage import Place
 from reid.training import PICTURES, PhaseState, load_state, pictures_in, save_pictures

@@ -3,14 +3,13 @@
 import re
 import shlex
 import statistics
-import sys
 from collections.abc import Mapping
-from pathlib import Path
 
 from rich.table import Table
 
+from reid.config import TrackingConfig
 from reid.progress import say_result, show_table
-from reid.tracking import Recorder, RunRecord
+from reid.tracking import Recorder, RunRecord, sqlite_file
 
 MEAN_COLOUR = "mean colour"
 RETRIEVAL = {"rank1": "rank-1", "rank5": "rank-5", "rank10": "rank-10", "mAP": "mAP", "mINP": "mINP"}
@@ -76,6 +75,10 @@ def browse(runs: Recorder) -> str:
     """Where the run can be looked at."""
     if runs.uri.startswith("http"):
         return f"browse: {runs.uri}"
-    mlflow = Path(sys.executable).with_name("mlflow")
-    command = [str(mlflow), "ui", "--backend-store-uri", runs.uri, "--host", "127.0.0.1", "--port", "5000"]
+    file = sqlite_file(runs.uri)
+    if file is None:
+        return f"browse: mlflow server --backend-store-uri {runs.uri}"
+    command = ["reid", "ui", "--storage", str(file.parent)]
+    if runs.experiment != TrackingConfig().experiment:
+        command += ["--experiment", runs.experiment]
     return f"browse: {shlex.join(command)}"

@@ -17,9 +17,10 @@ from reid.config import ConfigError, RunConfig, with_settings
 from reid.data import REID, HoldOut
 from reid.experiments import results
 from reid.experiments.data import without_unfed_phases
-from reid.experiments.experiment import Experiment, Training, Workspace
+from reid.experiments.experiment import Experiment, Workspace
 from reid.experiments.reports import write_report
 from reid.experiments.sweep_report import Final, sweep_page
+from reid.experiments.training import Training
 from reid.progress import say, say_result
 from reid.search import (
     ChosenSpace,
@@ -35,9 +36,10 @@ from reid.search import (
     require_dashboard,
     run_trials,
     searched_phase,
+    trial_key,
     with_layouts_of,
 )
-from reid.stages import built_on, check_phases, stage_of
+from reid.stages import built_on, check_phases, score_mean_colour, stage_of
 from reid.storage import Place, Storage
 from reid.tracking import Measurement
 
@@ -160,7 +162,8 @@ class Sweep:
         paper = Training(name=PAPER_VALUES, config=config, phase=phase, after=after)
         last = [champion] if winner.number == 0 else [champion, paper]
         experiment.train([*shared, *last])
-        published = experiment.publish(champion, alias=CHAMPION)
+        floor = results.of(score_mean_colour(workspace.datasets[REID.name], config.evaluation).metrics)
+        published = experiment.publish(champion, alias=CHAMPION, rival=floor)
         if published.version is not None:
             say_result(f"registered: version {published.version}, alias {CHAMPION}, from {published.place}")
         titles = {PAPER_TITLE: last[-1].name, f"{CHAMPION}, trial {winner.number}": CHAMPION}
@@ -247,8 +250,20 @@ class Sweep:
             {str(folder / name): "" for name in files}
             | {report: ""}
             | {str(folder / "figures" / name): "figures" for name in pictures},
+            table=_held_out(winner, trials[0]) + ("\n" + results.markdown(scores) if scores else ""),
             tags={"reid.winner": str(winner.number)},
+            runs={f"trial {t.number}": trial_key(self.experiment.record, t.number) for t in (winner, *trials)},
         )
+
+
+def _held_out(winner: Trial, paper: Trial) -> str:
+    """What both reach on identities held out of training, in Markdown."""
+    rows = {PAPER_TITLE: paper, f"the winner, trial {winner.number}": winner}
+    lines = [["on held-out identities", *winner.values], ["---", *("---:" for _ in winner.values)]]
+    lines += [
+        [t, *(f"{row.values[name]:.4g}" if row.values else "–" for name in winner.values)] for t, row in rows.items()
+    ]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def _require_searchable(config: RunConfig) -> None:

@@ -11,6 +11,7 @@ from reid.jobs.page import page
 from reid.jobs.pipeline import pipeline
 from reid.jobs.prepare import prepare
 from reid.jobs.sweep import sweep
+from reid.jobs.ui import ui
 
 __all__ = [
     "ablation",
@@ -24,4 +25,5 @@ __all__ = [
     "pipeline",
     "prepare",
     "sweep",
+    "ui",
 ]

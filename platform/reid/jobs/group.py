@@ -12,8 +12,9 @@ from reid.jobs.page import page
 from reid.jobs.pipeline import pipeline
 from reid.jobs.prepare import prepare
 from reid.jobs.sweep import sweep
+from reid.jobs.ui import ui
 
-COMMANDS = (pipeline, prepare, evaluate, sweep, ablation, export, extract, flush, config, page)
+COMMANDS = (pipeline, prepare, evaluate, sweep, ablation, export, extract, flush, config, ui, page)
 
 
 class _InTheirOrder(click.Group):

@@ -3,7 +3,7 @@
 from reid.search.chosen import ChosenSpace, check_space, find_space
 from reid.search.database import open_study, with_layouts_of
 from reid.search.figures import draw_figures
-from reid.search.reports import TrialReports
+from reid.search.reports import TrialReports, trial_key
 from reid.search.spaces import SPACES, Settings, Space, searched_phase, start_values
 from reid.search.study import Trial, Trials, descriptor_dim
 from reid.search.tuning import require_dashboard, run_trials
@@ -27,5 +27,6 @@ __all__ = [
     "run_trials",
     "searched_phase",
     "start_values",
+    "trial_key",
     "with_layouts_of",
 ]

@@ -67,6 +67,11 @@ class TrialReports:
         self.show(trial)
 
 
+def trial_key(parent: RunRecord, number: int) -> str:
+    """Key of a trial's run."""
+    return f"{parent.key}.trial-{number:05d}"
+
+
 def trial_record(parent: RunRecord, trial: Trial) -> RunRecord:
     """A trial as a child run of its sweep."""
     measurements = [Measurement(step=r.epoch, time=r.time, metrics=r.metrics) for r in trial.history]
@@ -74,7 +79,7 @@ def trial_record(parent: RunRecord, trial: Trial) -> RunRecord:
         objectives = {f"objective/{name}": value for name, value in trial.values.items()}
         measurements.append(Measurement(step=trial.epochs, time=trial.ended, metrics=objectives))
     return RunRecord(
-        key=f"{parent.key}.trial-{trial.number:05d}",
+        key=trial_key(parent, trial.number),
         name=f"trial {trial.number}",
         status=STATUS[trial.state],
         parent=parent.key,

@@ -1,11 +1,15 @@
-"""MLflow: one writer, nothing logged twice, nothing lost while the server is away."""
+"""MLflow: one writer, nothing logged twice, nothing lost while the server is away; and its browser."""
 
-from reid.tracking.database import DamagedDatabaseError
+from reid.tracking.browser import serve_ui
+from reid.tracking.database import DamagedDatabaseError, sqlite_file
+from reid.tracking.provenance import COMMAND_TAG, provenance
 from reid.tracking.record import DatasetInput, Measurement, RunRecord, Status
 from reid.tracking.recorder import PATIENCE_S, Recorder
-from reid.tracking.registry import MODEL_NAME, require_alias
+from reid.tracking.registry import MODEL_CARD, MODEL_NAME, require_alias
 
 __all__ = [
+    "COMMAND_TAG",
+    "MODEL_CARD",
     "MODEL_NAME",
     "PATIENCE_S",
     "DamagedDatabaseError",
@@ -14,5 +18,8 @@ __all__ = [
     "Recorder",
     "RunRecord",
     "Status",
+    "provenance",
     "require_alias",
+    "serve_ui",
+    "sqlite_file",
 ]

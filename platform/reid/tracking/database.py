@@ -1,4 +1,6 @@
-"""SQLite files as MLflow's database: created whole or not at all, damage and a full disk told from an outage."""
+"""SQLite files as MLflow's database: created whole or not at all, followed where they are moved, damage and a full disk
+told from an outage.
+"""
 
 import sqlite3
 from collections.abc import Iterator
@@ -18,6 +20,15 @@ CONNECT_S = 10
 """That a database may take to answer."""
 _DAMAGE = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 """Codes of what no waiting cures; SQLITE_ERROR is how tables appear that are not as MLflow makes them."""
+
+_ARTIFACT_COLUMNS = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
+"""Where MLflow's tables say, by path from the root, what folder has the files of something."""
 
 
 class DamagedDatabaseError(ValueError):
@@ -49,6 +60,33 @@ def create_missing(file: Path, artifacts: str | None) -> None:
             root = artifacts or str(file.parent / "mlartifacts")
             store = SqlAlchemyStore(f"sqlite:///{partial}", root)  # type: ignore[no-untyped-call]
             store.engine.dispose()
+
+
+def follow_move(file: Path, artifacts: str) -> None:
+    """Where a database was moved together with its artifacts, let it name them where they lie now.
+
+    MLflow itself has no means for that. A database that does not lie beside `artifacts` stays as it is, and so does
+    what names a folder that is still there.
+
+    Raises:
+        SQLAlchemyError: it cannot be opened.
+    """
+    here = Path(artifacts)
+    if file.parent != here.parent:
+        return
+    engine = sqlalchemy.create_engine(f"sqlite:///{file}", poolclass=sqlalchemy.NullPool)
+    with engine.begin() as connection:
+        named = connection.execute(sqlalchemy.text("SELECT artifact_location FROM experiments")).scalars()
+        roots = {root for name in named if name and (root := _root_in(name, here.name)) is not None}
+        for root in (root for root in roots if root != here and not root.exists()):
+            for table, column in _ARTIFACT_COLUMNS:
+                connection.execute(
+                    sqlalchemy.text(
+                        f"UPDATE {table} SET {column} = :new || substr({column}, length(:old) + 1) "  # noqa: S608 - ours
+                        f"WHERE {column} = :old OR substr({column}, 1, length(:old) + 1) = :old || '/'"
+                    ),
+                    {"old": str(root), "new": str(here)},
+                )
 
 
 def knock(uri: str) -> None:
@@ -92,6 +130,14 @@ def no_outage(uri: str, *, opening: bool = False) -> Iterator[None]:
 
 def _is_there(file: Path) -> bool:
     return file.exists() and (not file.is_file() or file.stat().st_size > 0)  # SQLite takes an empty file for a new one
+
+
+def _root_in(location: str, name: str) -> Path | None:
+    """The folder of all artifacts, in the local path of an experiment's; none in an address."""
+    path = Path(location)
+    if not path.is_absolute():
+        return None
+    return next((folder for folder in (path, path.parent) if folder.name == name), None)
 
 
 def _damage(error: Exception, *, opening: bool) -> str | None:

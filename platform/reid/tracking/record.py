@@ -35,7 +35,7 @@ class DatasetInput:
 class RunRecord:
     """A run as it stands: a later record of the same key takes the place of an earlier one, see `after`.
 
-    Its tags and parameters hold no password: those of addresses in them are masked.
+    Its tags, parameters and note hold no password: those of addresses in them are masked.
     """
 
     key: str
@@ -47,6 +47,9 @@ class RunRecord:
     tags: dict[str, str] = field(default_factory=dict)
     params: dict[str, str] = field(default_factory=dict)
     measurements: tuple[Measurement, ...] = ()
+    note: str = ""
+    """What people read of it, in Markdown: `](run:KEY)` links to another run, `](file:PATH)` to an artifact of its own,
+    and `![](file:PATH)` shows one."""
     inputs: tuple[DatasetInput, ...] = ()
     artifacts: dict[str, str] = field(default_factory=dict)
     """Files and folders, local paths or pyarrow.fs URIs, by their folder among the run's artifacts ("" = the root)."""
@@ -61,6 +64,7 @@ class RunRecord:
         for name in ("tags", "params"):
             masked = {key: without_passwords(value) for key, value in getattr(self, name).items()}
             object.__setattr__(self, name, masked)
+        object.__setattr__(self, "note", without_passwords(self.note))
 
     def after(self, earlier: "RunRecord") -> "RunRecord":
         """This record in the place of an earlier one of the run that was never sent.

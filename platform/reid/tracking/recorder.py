@@ -6,7 +6,9 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -18,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from reid.config import without_passwords
 from reid.storage import DiskFullError
 from reid.tracking.database import DamagedDatabaseError, sqlite_file
+from reid.tracking.load import LoadMonitor
 from reid.tracking.outbox import Outbox
 from reid.tracking.record import RunRecord
 from reid.tracking.registry import MODEL_NAME, publish, require_alias
@@ -71,6 +74,10 @@ class Recorder:
         self._put, self._ending = False, threading.Event()
         self._state = threading.Lock()
         """Held for a moment by whoever changes `_thread` or `_put`."""
+        self._load: LoadMonitor | None = None
+        self._watched: RunRecord | None = None
+        self._keeping = threading.Lock()
+        """Held by whoever keeps a record, so that an older one of the watched run never follows a later one."""
 
     @property
     def uri(self) -> str:
@@ -122,6 +129,36 @@ class Recorder:
         Raises:
             DiskFullError: there is no room for it.
         """
+        with self._keeping:
+            if self._watched is not None and record.key == self._watched.key:
+                self._watched = record
+            self._keep(record)
+
+    @contextmanager
+    def watching(self, record: RunRecord) -> Iterator[None]:
+        """As long as the block lasts, the records of this run carry the load of this node, which is told by itself.
+
+        Args:
+            record: the run's latest.
+        """
+        self._watched = record
+        try:
+            with LoadMonitor(self._tell_load) as self._load:
+                yield
+        finally:
+            self._watched = self._load = None
+
+    def _tell_load(self) -> None:
+        try:
+            with self._keeping:
+                if self._watched is not None:
+                    self._keep(self._watched)
+        except DiskFullError as trouble:
+            self._say(trouble)
+
+    def _keep(self, record: RunRecord) -> None:
+        if self._load is not None and record is self._watched:
+            record = replace(record, measurements=(*record.measurements, *self._load.readings))
         self._outbox.keep(record)
         with self._state:
             self._put = True

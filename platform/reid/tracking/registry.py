@@ -4,23 +4,29 @@
 """
 
 import importlib.metadata
+import json
 import re
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import mlflow
 import numpy as np
-from mlflow.entities import LoggedModel
+from mlflow.entities import LoggedModel, Metric
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
+from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
 from reid.config import environment
 from reid.export import PT2, Card, example_images, load_pt2, require_agreement
 from reid.storage import room_for, temporary_folder
-from reid.tracking.store import KEY_TAG, connect
+from reid.tracking.store import connect
+from reid.tracking.view import KEY_TAG
 
 MODEL_NAME = "reid-descriptor"
+MODEL_CARD = "README.md"
+"""Of an exported folder, for people to read: the description of its version."""
+DESCRIPTION = "Describes images of people as unit vectors: the nearer two are, the more alike they look."
 DIGEST_TAG = "reid.digest"
 _ALIAS = re.compile(r"(?!latest$|v\d+$)[a-z][a-z0-9_-]*")
 
@@ -101,14 +107,31 @@ def _register(
             client.log_model_artifacts(model.model_id, f"{scratch}/model")
         client.finalize_logged_model(model.model_id, "READY")
     try:
-        client.create_registered_model(name)
+        client.create_registered_model(name, description=DESCRIPTION)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
+    if model.source_run_id:
+        _copy_scores(client, model.source_run_id, model.model_id)
+    text = folder / MODEL_CARD
     version = client.create_model_version(
-        name, source=model.model_uri, run_id=model.source_run_id, model_id=model.model_id, tags=tags
+        name,
+        source=model.model_uri,
+        run_id=model.source_run_id,
+        model_id=model.model_id,
+        tags=tags,
+        description=text.read_text() if text.is_file() else None,
     )
+    link = [{"name": name, "version": version.version}]
+    client.set_logged_model_tags(model.model_id, {MLFLOW_MODEL_VERSIONS: json.dumps(link)})
     return str(version.version)
+
+
+def _copy_scores(client: mlflow.MlflowClient, run_id: str, model_id: str) -> None:
+    """Tie the last scores of the run to the model: MLflow has the same points already, and keeps each of them once."""
+    scores = [name for name in client.get_run(run_id).data.metrics if name.startswith("eval/")]
+    last = [client.get_metric_history(run_id, name)[-1] for name in scores]
+    client.log_batch(run_id, metrics=[Metric(m.key, m.value, m.timestamp, m.step, model_id=model_id) for m in last])
 
 
 def _logged_model(

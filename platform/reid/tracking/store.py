@@ -9,16 +9,16 @@ from pathlib import Path
 import mlflow
 from mlflow.entities import Dataset, InputTag, LoggedModel, Metric, Param, RunInfo, RunTag
 from mlflow.entities import DatasetInput as MlflowDatasetInput
-from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
 from reid.config import set_until_exit
 from reid.storage import Place, room_for
-from reid.tracking.database import create_missing, knock, no_outage, sqlite_file
+from reid.tracking.database import create_missing, follow_move, knock, no_outage, sqlite_file
 from reid.tracking.record import DatasetInput, RunRecord
+from reid.tracking.view import EXPERIMENT_TAGS, KEY_TAG, linked
 
 logger = logging.getLogger(__name__)
 
-KEY_TAG = "reid.run"
 METRICS_AT_ONCE = 1000  # MLflow's limit for one request
 
 
@@ -30,7 +30,7 @@ def connect(uri: str, artifacts: str | None) -> mlflow.MlflowClient:
     """A client that gives up soon: what the server does not take is kept and sent later.
 
     Args:
-        uri, artifacts: see `RunStore`; a database file that is missing is created.
+        uri, artifacts: see `RunStore`; a database file that is missing is created, one that was moved follows.
 
     Raises:
         DamagedDatabaseError: the database file is damaged.
@@ -47,6 +47,8 @@ def connect(uri: str, artifacts: str | None) -> mlflow.MlflowClient:
         knock(uri)
         client = mlflow.MlflowClient(tracking_uri=uri)
         client.search_experiments(max_results=1)
+        if file is not None and artifacts is not None:
+            follow_move(file, artifacts)
     return client
 
 
@@ -66,7 +68,7 @@ class RunStore:
     def __init__(self, uri: str, experiment: str, artifacts: str | None) -> None:
         self._uri, self._artifacts = uri, artifacts
         self._client = connect(uri, artifacts)
-        self._experiment = self._find_or_create_experiment(experiment, artifacts)
+        self.experiment_id = self._find_or_create_experiment(experiment, artifacts)
         self._run_ids: dict[str, str] = {}
         self._logged: dict[str, dict[str, set[int]]] = {}
         """Steps that MLflow holds, by run and metric, as far as they were asked for."""
@@ -80,7 +82,6 @@ class RunStore:
             ParentMissingError: MLflow does not hold the parent's run.
             DamagedDatabaseError: the database file is damaged.
             DiskFullError: there is no room for what MLflow is to hold.
-        DiskFullError: there is no room beside the database file.
         """
         with no_outage(self._uri):
             return self._sync(record)
@@ -90,10 +91,13 @@ class RunStore:
         self._run_ids[record.key] = run_id
         run = self._client.get_run(run_id)
         model = self._find_or_create_model(record, run_id) if record.model else None
+        tags = dict(record.tags)
+        if record.note:
+            tags[MLFLOW_RUN_NOTE] = linked(record.note, self.experiment_id, run_id, self._find_run)
         self._client.log_batch(
             run_id,
             params=[Param(key, value) for key, value in record.params.items() if key not in run.data.params],
-            tags=[RunTag(key, value) for key, value in record.tags.items() if run.data.tags.get(key) != value],
+            tags=[RunTag(key, value) for key, value in tags.items() if run.data.tags.get(key) != value],
         )
         self._log_measurements(record, run_id, set(run.data.metrics), model)
         if record.inputs and not (run.inputs and run.inputs.dataset_inputs):
@@ -114,27 +118,33 @@ class RunStore:
 
     def _find_or_create_experiment(self, name: str, artifacts: str | None) -> str:
         experiment = self._client.get_experiment_by_name(name)
-        if experiment is not None:
-            return str(experiment.experiment_id)
-        return str(self._client.create_experiment(name, artifact_location=artifacts))
+        if experiment is None:
+            return str(self._client.create_experiment(name, artifact_location=artifacts, tags=EXPERIMENT_TAGS))
+        for key, value in EXPERIMENT_TAGS.items():
+            if experiment.tags.get(key) != value:
+                self._client.set_experiment_tag(experiment.experiment_id, key, value)
+        return str(experiment.experiment_id)
 
     def _find_or_create_run(self, record: RunRecord) -> str:
-        found = self._client.search_runs([self._experiment], f"tags.`{KEY_TAG}` = '{record.key}'", max_results=1)
-        if found:
-            return str(found[0].info.run_id)
+        if found := self._find_run(record.key):
+            return found
         tags = {KEY_TAG: record.key, **record.tags}
         if record.parent is not None:
             tags[MLFLOW_PARENT_RUN_ID] = self._run_ids.get(record.parent) or self._require_parent(record)
         started = min((int(m.time * 1000) for m in record.measurements), default=None)
         return str(
-            self._client.create_run(self._experiment, start_time=started, tags=tags, run_name=record.name).info.run_id
+            self._client.create_run(self.experiment_id, start_time=started, tags=tags, run_name=record.name).info.run_id
         )
 
+    def _find_run(self, key: str) -> str | None:
+        found = self._client.search_runs([self.experiment_id], f"tags.`{KEY_TAG}` = '{key}'", max_results=1)
+        return str(found[0].info.run_id) if found else None
+
     def _require_parent(self, record: RunRecord) -> str:
-        found = self._client.search_runs([self._experiment], f"tags.`{KEY_TAG}` = '{record.parent}'", max_results=1)
-        if not found:
+        found = self._find_run(str(record.parent))
+        if found is None:
             raise ParentMissingError(f"it lacks {record.parent}, the parent of {record.key}")
-        return str(found[0].info.run_id)
+        return found
 
     def _log_measurements(self, record: RunRecord, run_id: str, known: set[str], model: LoggedModel | None) -> None:
         logged = self._logged.setdefault(record.key, {})
@@ -161,13 +171,13 @@ class RunStore:
 
     def _find_or_create_model(self, record: RunRecord, run_id: str) -> LoggedModel:
         found = self._client.search_logged_models(
-            [self._experiment], filter_string=f"source_run_id = '{run_id}' AND name = '{record.model}'", max_results=1
+            [self.experiment_id], filter_string=f"source_run_id = '{run_id}' AND name = '{record.model}'", max_results=1
         )
         return (
             found[0]
             if found
             else self._client.create_logged_model(
-                self._experiment, name=record.model, source_run_id=run_id, model_type="reid-checkpoint"
+                self.experiment_id, name=record.model, source_run_id=run_id, model_type="reid-checkpoint"
             )
         )
 
