@@ -29,7 +29,7 @@ nitpick_ignore_regex = [
     # Libraries: to link to their pages, the build would need the network.
     (
         "py:.*",
-        r"(annotated_types|collections|concurrent|io|numpy|optuna|pathlib|PIL|pyarrow|pydantic|pydantic_core)\..*",
+        r"(annotated_types|collections|concurrent|io|matplotlib|numpy|optuna|os|pathlib|PIL|pyarrow|pydantic|pydantic_core)\..*",
     ),
     ("py:.*", r"(ray|rich|torch|types|typing)\..*"),
     # What pydantic notes of a field beside its type.
@@ -55,6 +55,7 @@ nitpick_ignore = [
         "experiments.ablation_table.AblationTable",
         "experiments.export.Published",
         "models.alignment.Aligned",
+        "progress.report.Part",
         "search.view.TrialRow",
     )
 ]

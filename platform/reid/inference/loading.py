@@ -21,11 +21,10 @@ def load(place: str | os.PathLike[str], *, device: str | None = None) -> Model:
     """Load a trained model, to describe images with.
 
     Args:
-        place: one of
-            - a checkpoint: the folder of an epoch, `…/final/epoch_0060`, or its pyarrow.fs URI;
-            - an export: a folder with `descriptor.onnx` and `descriptor.json`, or its URI;
-            - a model in MLflow's registry: `models:/reid-descriptor@pipeline` or `models:/reid-descriptor/3`, looked up
-              in `$MLFLOW_TRACKING_URI`, else in the database of `$REID_STORAGE` (default `~/reid`).
+        place: a checkpoint, the folder of an epoch such as `…/final/epoch_0060` or its pyarrow.fs URI; an export, a
+            folder with `descriptor.onnx` and `descriptor.json` or its URI; or a model in MLflow's registry,
+            `models:/reid-descriptor@pipeline` or `models:/reid-descriptor/3`, looked up in `$MLFLOW_TRACKING_URI`, else
+            in the database of `$REID_STORAGE` (default `~/reid`).
         device: where a checkpoint's model computes, such as `cpu` or `cuda:1`; none = a GPU if there is one. Exports
             compute on the CPU.
 
