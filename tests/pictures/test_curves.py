@@ -118,3 +118,16 @@ def test_panels_and_their_legends_lie_within_the_picture_and_apart(epochs: int, 
     for above, below in itertools.pairwise(boxes):
         assert above.y0 >= below.y1
     assert size(losses_picture("a_phase", history))[1] <= 1400
+
+
+def test_the_scores_of_a_sample_have_a_panel_of_their_own() -> None:
+    history = [
+        {"train/total": 2.0 - epoch, "train/learning_rate": 0.1, "sample/mAP": 0.2 * epoch, "sample/rank1": 0.3}
+        for epoch in range(2)
+    ]
+    panels = losses_figure("final", history).axes
+    assert [axes.get_ylabel() for axes in panels] == ["loss", "scores of\na sample", "learning\nrate"]
+    drawn = {line.get_label(): list(line.get_ydata()) for line in panels[1].get_lines()}
+    assert drawn == {"mAP": [0.0, 0.2], "rank1": [0.3, 0.3]}
+    without = [{name: value for name, value in metrics.items() if "sample" not in name} for metrics in history]
+    assert len(losses_figure("final", without).axes) == 2

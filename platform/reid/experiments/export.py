@@ -11,7 +11,7 @@ from reid.experiments.model_card import model_card
 from reid.experiments.records import open_recorder
 from reid.export import CARD, ONNX, PT2, Card, example_images, export_descriptor
 from reid.inference import descriptor_of
-from reid.progress import say_result
+from reid.progress import say_result, track
 from reid.stages import load_describer
 from reid.storage import Place, Storage, room_for, whole_folder
 from reid.tracking import MODEL_CARD, MODEL_NAME, Recorder, require_alias
@@ -131,7 +131,8 @@ def export_checkpoint(
             digest=descriptor.digest(),
             mAP=history[-1].metrics.get("eval/mAP") if history else None,
         )
-        with room_for(folder, 2 * (descriptor.size + PROGRAM_BYTES)), whole_folder(folder, replace=True) as partial:
+        room = room_for(folder, 2 * (descriptor.size + PROGRAM_BYTES))
+        with track(f"exporting {trained.state.phase}"), room, whole_folder(folder, replace=True) as partial:
             distances = export_descriptor(descriptor, card, partial)
             (partial / MODEL_CARD).write_text(model_card(card, config, trained.state, rival))
     except OSError as error:

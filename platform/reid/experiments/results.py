@@ -23,7 +23,7 @@ Scores = dict[str, dict[str, float]]
 
 def of(metrics: dict[str, float]) -> dict[str, float]:
     """The columns of the table, out of `eval/*` metrics."""
-    found = {name: metrics[f"eval/{name}"] for name in RETRIEVAL} | of_attributes(metrics)
+    found = {name: metrics[f"eval/{name}"] for name in RETRIEVAL if f"eval/{name}" in metrics} | of_attributes(metrics)
     return found | ({JOINTS: metrics[f"eval/{JOINTS}"]} if f"eval/{JOINTS}" in metrics else {})
 
 

@@ -1,6 +1,7 @@
 # ruff: noqa: N815 - mAP is the name of the field
 """Curves, as PNG files: how soon matches come, and what a phase minimised."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -59,7 +60,8 @@ def cmc_figure(curves: Mapping[str, Curve]) -> Figure:
 
 
 def losses_picture(phase: str, history: Sequence[Mapping[str, float]]) -> bytes:
-    """All terms of a phase's loss over its epochs, those of one family in a panel, and below them the learning rate.
+    """All terms of a phase's loss over its epochs, those of one family in a panel; below them the scores of the sample
+    that the phase was followed by, if it was, and the learning rate.
 
     Args:
         history: the metrics of every epoch.
@@ -69,13 +71,20 @@ def losses_picture(phase: str, history: Sequence[Mapping[str, float]]) -> bytes:
 
 def losses_figure(phase: str, history: Sequence[Mapping[str, float]]) -> Figure:
     families = loss_terms(history)
-    heights = [max(1.7, 0.19 * len(terms) + 0.3) for terms in families.values()]
+    scores = sample_scores(history)
+    heights = [max(1.7, 0.19 * len(terms) + 0.3) for terms in families.values()] + [1.7] * bool(scores)
     figure = new_figure(sum(heights) + 2.2, f"Terms of the loss in phase {phase}")
-    panels = figure.subplots(len(families) + 1, 1, sharex=True, height_ratios=[*heights, 1.1])
+    panels = figure.subplots(len(heights) + 1, 1, sharex=True, height_ratios=[*heights, 1.1])
     epochs = list(range(1, len(history) + 1))
     for axes, (family, terms) in zip(panels, families.items(), strict=False):
         _draw_terms(axes, epochs, terms)
         axes.set_ylabel(family.replace("_", " ") or "loss", fontsize=11)
+    if scores:
+        _draw_terms(panels[-2], epochs, scores)
+        panels[-2].set_ylabel("scores of\na sample", fontsize=11)
+        panels[-2].set_yscale("linear")
+        panels[-2].set_ylim(0, 1)
+        panels[-2].yaxis.set_major_formatter(PercentFormatter(xmax=1))
     rates = [metrics["train/learning_rate"] for metrics in history]
     plain(panels[-1])
     panels[-1].plot(epochs, rates, color="black", label="at the epoch's end", **_marks(epochs))
@@ -97,6 +106,12 @@ def loss_terms(history: Sequence[Mapping[str, float]]) -> dict[str, dict[str, li
             family, _, term = name.removeprefix("train/").rpartition("/")
             families.setdefault(family, {})[term] = [metrics[name] for metrics in history]
     return families
+
+
+def sample_scores(history: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
+    """Of a few identities or scenes, as `evaluation.sample` says, by metric."""
+    names = [name for name in history[0] if name.startswith("sample/")]
+    return {name.removeprefix("sample/"): [metrics.get(name, math.nan) for metrics in history] for name in names}
 
 
 def is_wide(values: Sequence[float]) -> bool:
