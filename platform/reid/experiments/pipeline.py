@@ -17,6 +17,7 @@ from reid.experiments.training import Training
 from reid.progress import say, say_result
 from reid.stages import built_on, score_mean_colour
 from reid.tracking import MODEL_NAME, Measurement
+from reid.training import PICTURES
 
 ALIAS = "pipeline"
 """Of the model registered last, in MLflow's model registry."""
@@ -54,8 +55,9 @@ def run_pipeline(config: RunConfig) -> results.Scores:
         experiment.run.finish(scores)
         places = {f"checkpoint of {name}": place for name, place in experiment.finished.items()}
         folder = experiment.run.folder
-        places = {"run": folder, "data": next(iter(workspace.stores.values())), **places, "report": folder / REPORT}
-        results.show_places(places, workspace.recorder, experiment.record)
+        data = {"data": next(iter(workspace.stores.values()))}
+        seen = {"pictures": folder / PICTURES, "report": folder / REPORT}
+        results.show_places({"run": folder} | data | places | seen, workspace.recorder, experiment.record)
         return scores
 
 
