@@ -45,6 +45,7 @@ ALLOWED = {
         "cluster/connection.py",
         "inference/registered.py",
         "experiments/records.py",
+        "search/database.py",
     ),
 }
 """The only places, within the package, that may import a library."""

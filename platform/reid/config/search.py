@@ -39,7 +39,8 @@ class SearchConfig(Section):
     concurrency: Positive | None = None
     """Most trials at a time; none = as many as the cluster holds, which is never exceeded."""
     study: str | None = None
-    """Database of the Optuna study, any SQLAlchemy address; none = the file `study.db` in the run's folder."""
+    """Database of the Optuna study, any SQLAlchemy address; none = that in `$REID_STUDY`, else the file `study.db` in
+    the run's folder. Where it has a password, only the environment keeps it out of command lines."""
     retrain: bool = True
     """Train the winner, and the configuration as it is, on all of train and score both on query and gallery."""
 

@@ -36,6 +36,7 @@ from reid.search import (
     require_dashboard,
     run_trials,
     searched_phase,
+    study_address,
     trial_key,
     with_layouts_of,
 )
@@ -78,7 +79,7 @@ def run_sweep(config: RunConfig) -> results.Scores:
     first = check_space(space, config, workspace.datasets[REID.name])
     digests = [*(dataset.digest for dataset in workspace.datasets.values()), _digest(config.search.space)]
     with workspace.claim("sweep", without={"ablation": True, "search": WHERE}, digests=digests) as experiment:
-        address = config.search.study or f"sqlite:///{experiment.run.scratch}/study.db"
+        address = study_address(config) or f"sqlite:///{experiment.run.scratch}/study.db"
         study = open_study(address, experiment.run.key, config.search.objectives)
         return Sweep(experiment=experiment, hold_out=rule, space=space, first=first, study=study).finish()
 
@@ -278,10 +279,10 @@ def _require_searchable(config: RunConfig) -> None:
     if "descriptor_dim" in config.search.objectives:
         descriptor_dim(config)
     storage = Storage(config.storage)
-    if config.search.study is None and not storage.is_local:
+    if study_address(config) is None and not storage.is_local:
         raise ConfigError(
             f"search.study: is needed, since no database file can lie at {storage.root}; give the SQLAlchemy address "
-            "of a database"
+            "of a database, here or by $REID_STUDY"
         )
 
 

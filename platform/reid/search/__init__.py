@@ -1,7 +1,7 @@
 """Search: spaces, the Optuna study that knows all trials, and Ray Tune that runs them."""
 
 from reid.search.chosen import ChosenSpace, check_space, find_space
-from reid.search.database import open_study, with_layouts_of
+from reid.search.database import open_study, study_address, with_layouts_of
 from reid.search.figures import draw_figures
 from reid.search.reports import TrialReports, trial_key
 from reid.search.spaces import SPACES, Settings, Space, searched_phase, start_values
@@ -27,6 +27,7 @@ __all__ = [
     "run_trials",
     "searched_phase",
     "start_values",
+    "study_address",
     "trial_key",
     "with_layouts_of",
 ]

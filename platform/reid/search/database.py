@@ -42,23 +42,30 @@ class _Notes(BaseModel):
     failure: str | None = None
 
 
+def study_address(config: RunConfig) -> str | None:
+    """`search.study`, else `$REID_STUDY`, which no command line shows; none = neither is set."""
+    return config.search.study or os.environ.get("REID_STUDY") or None
+
+
 def open_study(address: str, name: str, objectives: Sequence[Objective]) -> optuna.Study:
     """Open a study, or create it.
 
     Args:
-        address: any SQLAlchemy address.
+        address: any SQLAlchemy address; of PostgreSQL by psycopg, unless it names another driver.
 
     Raises:
-        ConfigError: it cannot be opened or written.
+        ConfigError: it cannot be opened or written, or the driver is not installed.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         url = make_url(address)
+        if url.drivername in ("postgres", "postgresql"):
+            url = url.set(drivername="postgresql+psycopg")
         options: dict[str, Any] = {}
         if url.get_backend_name() == "sqlite":
             options = {"creator": partial(_connect_sqlite, _sqlite_file(url.database))}
         study = optuna.create_study(
-            storage=optuna.storages.RDBStorage(address, engine_kwargs=options),
+            storage=optuna.storages.RDBStorage(url.render_as_string(hide_password=False), engine_kwargs=options),
             study_name=name,
             directions=[DIRECTIONS[objective] for objective in objectives],
             load_if_exists=True,
@@ -67,6 +74,11 @@ def open_study(address: str, name: str, objectives: Sequence[Objective]) -> optu
             warnings.simplefilter("ignore", ExperimentalWarning)
             study.set_metric_names(list(objectives))
         _require_notes(study)
+    except ImportError as error:
+        raise ConfigError(
+            f"search.study: {without_passwords(address)} needs a driver that is not installed ({error}): for "
+            "PostgreSQL, pip install 'reid[postgres]'"
+        ) from error
     except Exception as error:  # Optuna asserts, and raises whatever rows of another version lead it to
         reason = without_passwords((str(error).splitlines() or [repr(error)])[0], address)
         raise ConfigError(
