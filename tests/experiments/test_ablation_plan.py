@@ -191,6 +191,14 @@ def test_shorter_for_every_row_alike(datasets: dict[str, Dataset]) -> None:
     assert max(alike) - min(alike) <= 100
 
 
+def test_a_warm_up_does_not_vanish_where_phases_are_shorter(datasets: dict[str, Dataset]) -> None:
+    """Half of one epoch is none by rounding, and without any SAN's identity loss never leaves its first value."""
+    halves = plan_ablation(config("phases.final.warmup=1", "ablation.epoch_share=0.5"), datasets)
+    assert {training.config.phases["final"].warmup for training in chain(halves, "full")} == {1}
+    none = plan_ablation(config("phases.final.warmup=0", "ablation.epoch_share=0.5"), datasets)
+    assert {training.config.phases["final"].warmup for training in chain(none, "full")} == {0}
+
+
 def test_workers_of_a_training(datasets: dict[str, Dataset]) -> None:
     plan = plan_ablation(config("ablation.workers=2", "scaling.num_workers=1", "ablation.seeds=1"), datasets)
     assert {training.config.scaling.num_workers for training in plan.trainings} == {2}

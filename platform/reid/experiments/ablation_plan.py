@@ -55,7 +55,7 @@ def plan_ablation(config: RunConfig, datasets: Mapping[str, Dataset]) -> Ablatio
     for seed in range(config.seed, config.seed + config.ablation.seeds):
         for row in (full, *(row for row in rows if row is not full)):
             chain: dict[str, str] = {}
-            for phase, settings in _phases(base, row, full, datasets).items():
+            for phase, settings in _phases(config, base, row, full, datasets).items():
                 reads = find_stage(settings.stage).reads
                 own = {path: value for path, value in row.settings.items() if path.startswith(reads)}
                 after = built_on(base, phase, chain)
@@ -90,15 +90,21 @@ def _base_settings(config: RunConfig) -> RunConfig:
     return with_settings(config, changes)
 
 
-def _phases(base: RunConfig, row: Row, full: Row, datasets: Mapping[str, Dataset]) -> dict[str, PhaseConfig]:
+def _phases(
+    config: RunConfig, base: RunConfig, row: Row, full: Row, datasets: Mapping[str, Dataset]
+) -> dict[str, PhaseConfig]:
     """The phases of a row: the last one of its stage, trained for as long as the budget lasts, and those that it builds
-    on."""
+    on.
+
+    Args:
+        config: its last phase is stretched, in one step, so that nothing is rounded twice.
+    """
     *former, last = _chain(base, row)
     budget, others = _all_shown(((base, phase) for phase in _chain(base, full)), datasets)
     spent, _ = _all_shown(((base, phase) for phase in former), datasets)
     left = budget - spent + (others if row.pose_budget else 0)
     epochs = max(1, round(left / epoch_images(base, last, datasets[stage_of(base, last).data.name])))
-    stretched = _stretched(base.phases[last], epochs).model_copy(update=row.phase)
+    stretched = _stretched(config.phases[last], epochs).model_copy(update=row.phase)
     return {**{name: base.phases[name] for name in former}, last: stretched}
 
 
@@ -114,13 +120,13 @@ def _chain(base: RunConfig, row: Row) -> tuple[str, ...]:
 
 
 def _stretched(phase: PhaseConfig, epochs: int) -> PhaseConfig:
-    """The phase over another number of epochs, its schedule in proportion."""
+    """The phase over another number of epochs, its schedule in proportion; a warm-up does not vanish."""
     factor = epochs / phase.epochs
     return phase.model_copy(
         update={
             "epochs": epochs,
             "halve_every": max(1, round(phase.halve_every * factor)),
-            "warmup": round(phase.warmup * factor),
+            "warmup": max(1, round(phase.warmup * factor)) if phase.warmup else 0,
         }
     )
 
