@@ -117,7 +117,7 @@ def test_what_starts_nothing_is_there_at_once(arguments: list[str]) -> None:
         (["ablation", "--config", "nowhere.yaml"], "there is no configuration file nowhere.yaml: check --config"),
         (["prepare", "--set", "data.name=nowhere"], "nowhere"),
         (["extract", "--images", "here"], "--checkpoint is missing: give --checkpoint, --images and --output"),
-        (["extract", "--top", "0"], "0 is not in the range x>=1"),
+        (["extract", "--descriptors", "d", "--query", "q", "--top", "0"], "error: --top is 0: ask for at least 1"),
     ],
 )
 def test_what_is_wrong_with_the_settings_is_said_at_once(arguments: list[str], message: str) -> None:

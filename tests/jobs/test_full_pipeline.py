@@ -123,9 +123,11 @@ def test_it_prints_the_table_the_places_and_the_browse_command(uninterrupted: Fi
         assert place.is_dir()
         assert any(line.endswith(f": {place}") for line in lines), place
     (browse,) = [line.removeprefix("browse: ") for line in lines if line.startswith("browse: ")]
-    assert browse.split()[1] == "ui"
-    assert Path(browse.split()[0]).is_file()
-    assert f"sqlite:///{shared_storage}/mlflow.db" in browse
+    assert browse == f"reid ui --storage {shared_storage}"
+    assert any(
+        re.fullmatch(r"in Python: import reid; reid\.load\('.+'\)\.describe\(\['photo\.jpg'\]\)", line)
+        for line in lines
+    )
 
 
 def test_mlflow_holds_one_parent_with_a_child_for_each_phase(uninterrupted: Finished, browser: MlflowClient) -> None:

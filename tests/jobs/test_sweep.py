@@ -132,7 +132,7 @@ class TestSweep:
         assert [trial.number for trial in trials] == list(range(TRIALS))
         assert {trial.state.name for trial in trials} <= {"COMPLETE", "PRUNED"}
         assert trials[0].state.name == "COMPLETE"
-        blind, last = (re.findall(r"^\[\d+/\d+\] trial (\d+)", output, re.M) for output in finished.outputs[1:])
+        blind, last = (re.findall(r"^\S+ \[\d+/\d+\] trial (\d+)", output, re.M) for output in finished.outputs[1:])
         assert sorted(set(blind)) == sorted(blind) != []
         assert last == [], "a trial was trained again"
 

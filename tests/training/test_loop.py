@@ -94,6 +94,7 @@ def test_an_epoch_says_where_its_time_went_and_what_its_evaluation_kept(
 
         return slow
 
+    config = with_settings(config, {"evaluation.sample": 0})
     run = Run(job=job(config, "baseline", stores, epochs=2), folder=tmp_path)
     steps = len(loop._global_batches(run.job.config, "baseline", run.job.open(), epoch=0))
     monkeypatch.setattr(loop.time, "perf_counter", lambda: now[0])

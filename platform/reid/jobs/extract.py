@@ -1,6 +1,7 @@
 """`reid extract`."""
 
 import functools
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 @click.option("--output", metavar="PLACE", help="The table: FILE.parquet, or a folder for one of a fixed name.")
 @click.option("--descriptors", metavar="FILE", help="A table written before, to search in without extraction.")
 @click.option("--query", metavar="IMAGE", help="An image file, or the name of an image in the table.")
-@click.option("--top", type=click.IntRange(min=1), default=10, metavar="K", show_default=True, help="How many to find.")
+@click.option("--top", type=int, default=10, metavar="K", show_default=True, help="How many to find.")
 @click.option("--sheet", metavar="FILE.png", help="Where to draw what was found; beside the table if none.")
 @command.takes_settings
 def extract(given: command.Given, **asked: Any) -> None:
@@ -32,6 +33,8 @@ def extract(given: command.Given, **asked: Any) -> None:
     the checkpoint was trained with.
     """
     _require_whole(asked)
+    if asked["top"] < 1:
+        sys.exit(f"error: --top is {asked['top']}: ask for at least 1")
     base = functools.partial(_settings_of, Path(asked["descriptors"])) if asked["descriptors"] else None
     with command.job(given, base=base or functools.partial(command.settings_of, asked["checkpoint"])) as config:
         from reid.experiments import run_extraction
