@@ -22,8 +22,20 @@ if TYPE_CHECKING:
 HEIGHT, WIDTH = 32, 16
 """Of images in the smallest stores."""
 
+NOTHING_SKIPPED = "REID_NOTHING_SKIPPED"
+"""Environment variable that `.ci/run` sets, so that no check is left out there without a word."""
 SESSION = "REID_TEST_SESSION"
 """Environment variable that every process started by a test inherits, also one that left our process tree."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Iterator[None]:
+    """Where everything that tests need is to be there, a test that is skipped has failed."""
+    report = yield
+    if report.skipped and os.environ.get(NOTHING_SKIPPED) and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, though {NOTHING_SKIPPED} is set: {report.longrepr[-1]}"
+    return report
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -56,6 +56,13 @@ with listening(Ears()):
         time.sleep(0.1)
     logging.getLogger("ray").error("of Ray's own")
 ray.shutdown()
+with listening(Ears()):
+    connect()  # to another cluster: it is heard as the first was, and not only when something ends
+    ray.get(ray.remote(num_cpus=1)(work).remote(4))
+    deadline = time.monotonic() + 20
+    while ["say", "4: line 2"] not in Ears.heard and time.monotonic() < deadline:
+        time.sleep(0.1)
+ray.shutdown()
 json.dump(Ears.heard, open(sys.argv[1], "w"))
 """
 
@@ -74,8 +81,9 @@ def test_a_job_hears_its_cluster(tmp_path: Path) -> None:
     assert outcome.returncode == 0, outcome.stderr
     heard = json.loads((tmp_path / "heard.json").read_text())
     said = [text for kind, text, *_ in heard if kind == "say"]
-    lines = [[f"{number}: line {step}" for step in range(3)] for number in (1, 2, 3)]
-    assert said == [*lines[0], *lines[1], "crashed", *lines[2]], "each once, in its order, before what came later"
+    lines = [[f"{number}: line {step}" for step in range(3)] for number in (1, 2, 3, 4)]
+    expected = [*lines[0], *lines[1], "crashed", *lines[2], *lines[3]]
+    assert said == expected, "each once, in its order, before what came later"
     notes = [text for kind, text, *_ in heard if kind == "note"]
     assert "1: aside" in notes
     assert any("printed by 1" in text for text in notes)

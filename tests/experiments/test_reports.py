@@ -98,7 +98,7 @@ def test_a_pipeline_and_an_evaluation_tell_what_they_measured(storage: Path, mon
     pictures = {path.name for path in (folder / "pictures").iterdir()}
     assert {"cmc.png", "time.png", "losses_baseline.png", "losses_final.png", "attributes.png"} <= pictures
     (exported,) = (storage / "exports").glob("fgsam-*.final")
-    assert f"InferenceSession({json.dumps(str(exported / 'descriptor.onnx'))})" in read.code
+    assert f"reid.load({json.dumps(str(exported))})" in read.code
     compile(read.code, "report", "exec")
     assert len(html) < 12e6
 

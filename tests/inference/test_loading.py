@@ -1,7 +1,6 @@
 # ruff: noqa: N802 - arrays carry their shape as a suffix
 """Where models come from, and that nothing that lies there is unpickled."""
 
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -151,12 +150,20 @@ def test_what_mlflow_does_not_have(registered: Path, monkeypatch: pytest.MonkeyP
     assert "sesame" not in str(caught.value)
 
 
-def test_the_onnx_program_is_preferred(registered: Path, export: Path, expected_BD: np.ndarray) -> None:
+def test_the_onnx_program_is_registered_too_and_preferred(registered: Path, expected_BD: np.ndarray) -> None:
     (program,) = registered.rglob("*.pt2")
     program.write_bytes(b"damaged")
+    found_BD = described(reid.load(f"models:/{MODEL_NAME}@pipeline"))
+    np.testing.assert_allclose(found_BD, expected_BD, rtol=0, atol=1e-5)
+    (registered / ONNX).unlink()
     with pytest.raises(ValueError, match=r"models:/.* cannot be loaded \(.+\): export it again by jobs/export.py"):
         reid.load(f"models:/{MODEL_NAME}@pipeline")
-    shutil.copy(export / ONNX, registered / ONNX)
+
+
+def test_a_version_from_before_there_was_an_onnx_program_is_loaded_by_mlflow(
+    registered: Path, expected_BD: np.ndarray
+) -> None:
+    (registered / ONNX).unlink()
     found_BD = described(reid.load(f"models:/{MODEL_NAME}@pipeline"))
     np.testing.assert_allclose(found_BD, expected_BD, rtol=0, atol=1e-5)
 
@@ -173,6 +180,7 @@ def test_nothing_that_is_registered_is_unpickled_or_run(
         reid.load(f"models:/{MODEL_NAME}@pipeline")
     assert sys.path == before
     (registered / "MLmodel").write_text(original)
+    (registered / ONNX).unlink()
     (program,) = registered.rglob("*.pt2")
     plant_pickle(program, tmp_path / "unpickled")
     with pytest.raises(ValueError, match="is not a pickle-free payload"):

@@ -69,8 +69,8 @@ def test_on_a_terminal_bars_move_and_vanish(screen: io.StringIO) -> None:
     shown = screen.getvalue()
     assert "3 of 4 images" in shown
     assert "a line above" in shown
-    assert shown.endswith(f"{ESCAPE}[?25h") or shown.rstrip().endswith(f"{ESCAPE}[?25h") or f"{ESCAPE}[?25h" in shown
     assert "work" not in shown.split("a line above")[-1].split(f"{ESCAPE}[2K")[-1]
+    assert shown.count(f"{ESCAPE}[?25l") == shown.count(f"{ESCAPE}[?25h") == 1, "the cursor is hidden, and given back"
 
 
 @pytest.fixture

@@ -276,3 +276,32 @@ def test_a_process_left_behind_fails_the_session(tmp_path: Path, leak: bool) -> 
         os.kill(int((tmp_path / "pid").read_text()), 9)
     assert outcome.returncode == leak, outcome.stdout
     assert ("left processes running" in outcome.stdout) == leak
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_skipped_test_fails_where_nothing_may_be_skipped(tmp_path: Path, strict: bool) -> None:
+    (tmp_path / "conftest.py").write_text((ROOT / "tests" / "conftest.py").read_text())
+    (tmp_path / "test_it.py").write_text(
+        "import pytest\n"
+        "@pytest.fixture\n"
+        "def server():\n"
+        "    pytest.skip('there is no server')\n"
+        "def test_by_its_fixture(server):\n"
+        "    pass\n"
+        "@pytest.mark.skipif(True, reason='there is no kernel')\n"
+        "def test_by_its_mark():\n"
+        "    pass\n"
+    )
+    outcome = subprocess.run(
+        [sys.executable, "-m", "pytest", "-rA", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", "test_it.py"],
+        cwd=tmp_path,
+        env={name: value for name, value in os.environ.items() if name != "REID_NOTHING_SKIPPED"}
+        | ({"REID_NOTHING_SKIPPED": "1"} if strict else {}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert outcome.returncode == strict, outcome.stdout
+    for reason in ("there is no server", "there is no kernel"):
+        assert reason in outcome.stdout

@@ -13,7 +13,7 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
-from reid.export.descriptor import CARD, PT2, Card, ExportError, example_images, load_pt2
+from reid.export.descriptor import CARD, ONNX, PT2, Card, ExportError, example_images, load_pt2
 from reid.tracking import Recorder, RunRecord
 from reid.tracking.registry import MODEL_NAME
 
@@ -38,6 +38,7 @@ def exported(folder: Path, seed: int) -> Path:
     batch = torch.export.Dim("batch", min=1)
     program = torch.export.export(Means(seed), (example_images(2, SIZE),), dynamic_shapes=({0: batch},))
     torch.export.save(program.run_decompositions({}), folder / PT2)
+    (folder / ONNX).write_bytes(b"is registered as it is")
     card = Card(
         height=16, width=8, dim=4, phase="final", dataset="embedded", layout="three_parts",
         checkpoint="/data/runs/walk-1/final/epoch_0003", digest=f"{seed:064x}", mAP=0.25,
@@ -112,6 +113,14 @@ def test_what_does_not_come_back_as_it_was_gets_no_alias(runs: Recorder, client:
     with pytest.raises(ExportError, match="version 1 of the MLflow model reid-descriptor does not describe images"):
         runs.publish(other, alias="champion")
     assert client.get_registered_model(MODEL_NAME).aliases == {"pipeline": 1}
+
+
+@pytest.mark.parametrize("file", [PT2, ONNX])
+def test_a_folder_that_lacks_a_program_is_no_outage(runs: Recorder, tmp_path: Path, file: str) -> None:
+    folder = exported(tmp_path / "first", seed=1)
+    (folder / file).unlink()
+    with pytest.raises(ExportError, match=f"{folder} lacks {file}: export again"):
+        runs.publish(folder, alias="pipeline")
 
 
 def test_publishing_goes_on_where_it_was_interrupted(

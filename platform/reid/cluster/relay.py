@@ -116,7 +116,6 @@ class _Hearing:
         self._board: Any = ray.remote(_Board).options(name=NAME, num_cpus=0, max_restarts=-1).remote()
         self._lock = threading.Lock()
         self._under_way: dict[str, Bar] = {}
-        threading.Thread(target=self._listen, daemon=True).start()
 
     def look(self) -> None:
         """Pass on what was said so far."""
@@ -138,8 +137,9 @@ class _Hearing:
                 move(replace(bar, ended=True))
             self._under_way.clear()
 
-    def _listen(self) -> None:
-        while ray.is_initialized() and _hearing in (None, self):
+    def listen(self) -> None:
+        """Look again and again, until the job leaves the cluster or joins another."""
+        while ray.is_initialized() and _hearing is self:
             self.look()
             time.sleep(INTERVAL_S)
 
@@ -151,6 +151,7 @@ def hear() -> None:
     """From now on, this process's listener hears what processes of the cluster say."""
     global _hearing
     _hearing = _Hearing()
+    threading.Thread(target=_hearing.listen, daemon=True).start()
 
 
 def hear_out() -> None:

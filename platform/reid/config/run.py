@@ -23,8 +23,9 @@ class EvaluationConfig(Section):
     every: Count = 0
     """Epochs between evaluations within a phase; 0 = after its last epoch alone."""
     sample: Count = 16
-    """Identities, of those that are scored in the end, that a phase is followed by after every epoch; where there are
-    none, as in scenes, 16 images for each; 0 = not followed."""
+    """Identities, of those that are scored in the end, that a phase is followed by after every epoch, in a gallery of
+    theirs alone, which is far easier than the whole; where there are none, as in scenes, 16 images for each; 0 = not
+    followed."""
     batch_size: Positive = 128
     """Images per forward pass and worker."""
     average_precision: Literal["rectangle", "trapezoid"] = "rectangle"

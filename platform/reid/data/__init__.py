@@ -13,13 +13,14 @@ from reid.data.pixels import ImageLike, UnreadableImageError, load_image, pixels
 from reid.data.preparation import plan_digest, prepare
 from reid.data.readers import READERS, Records
 from reid.data.remote import local_copy, open_store
-from reid.data.sample import sample_of
+from reid.data.sample import IMAGES_PER_IDENTITY, evenly_spread, sample_of
 from reid.data.sampler import balanced_batches, rank_slice, shuffled_batches
 from reid.data.store import MANIFEST
 from reid.data.table_images import TableImages
 from reid.data.transforms import normalise
 
 __all__ = [
+    "IMAGES_PER_IDENTITY",
     "MANIFEST",
     "POSE",
     "READERS",
@@ -44,6 +45,7 @@ __all__ = [
     "TableImages",
     "UnreadableImageError",
     "balanced_batches",
+    "evenly_spread",
     "hold_out",
     "image_place",
     "list_images",

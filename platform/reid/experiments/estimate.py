@@ -10,7 +10,7 @@ import torch
 from rich.table import Table
 
 from reid.config import DataError, RunConfig, load_manifest
-from reid.data import POSE, REID, TEXTURES, DataKind
+from reid.data import IMAGES_PER_IDENTITY, POSE, REID, TEXTURES, DataKind
 from reid.embedded import SIZES
 from reid.experiments.ablation_rows import comparison_of
 from reid.experiments.data import EMBEDDED, SOURCES, kinds_of, prepared
@@ -18,14 +18,13 @@ from reid.progress import say, show_table
 from reid.search import searched_phase
 from reid.stages import check_phases, rehearse, stage_of
 from reid.storage import Storage
-from reid.training import choose_device
+from reid.training import KEPT_CHECKPOINTS, choose_device
 
 START_S = 20
 """Until the workers of a phase train: processes, imports, the process group; read on two cores."""
 FORWARD_SHARE = 1 / 3
 """Of a step's time, for an image that is only scored."""
 STEPS = 3
-KEPT_CHECKPOINTS = 2
 ADAM_STATES = 2
 """Numbers that the optimiser keeps for each weight."""
 
@@ -144,7 +143,7 @@ def estimate_phase(config: RunConfig, phase: str, counts: Mapping[str, Counts]) 
     finally:
         torch.set_num_threads(threads)
     images = settings.epochs * (data.train // settings.batch_size) * settings.batch_size
-    scored = data.scored + settings.epochs * min(data.scored, config.evaluation.sample * 16)
+    scored = data.scored + settings.epochs * min(data.scored, config.evaluation.sample * IMAGES_PER_IDENTITY)
     weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
     trained = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
     return PhaseEstimate(

@@ -124,9 +124,11 @@ class EpochRecorder:
         except DiskFullError as error:  # no epoch is lost: the next one's record has them all, or the training's last
             logger.error("%s", error)
         metrics = state.history[-1].metrics
-        metric, name = find_stage(state.stage).headline
+        stage = find_stage(state.stage)
+        metric, name = stage.headline
         few = metric.replace("eval/", "sample/")
-        score = f", {name} of a sample {metrics[few]:.1%}" if few in metrics else ""
+        sample = f"{state.config.evaluation.sample} people alone" if stage.describes else "a sample"
+        score = f", {name} {metrics[few]:.1%} among {sample}" if few in metrics else ""
         score = f", {name} {metrics[metric]:.1%}" if metric in metrics else score
         say(
             f"{self.record.name}: epoch {state.epoch}/{state.config.phases[state.phase].epochs}, "

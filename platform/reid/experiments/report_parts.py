@@ -13,7 +13,6 @@ from reid.config import PRESETS, RunConfig, flatten, validate_config
 from reid.data import Dataset, Split
 from reid.evaluation import Evaluation
 from reid.experiments import results
-from reid.export import ONNX
 from reid.pictures import (
     Curve,
     Illustration,
@@ -203,23 +202,13 @@ def time_illustration(spent: Mapping[str, Mapping[str, float]], note: str) -> li
     return [Illustration(title="By what was done", note=note, png=time_picture(spent))] if spent else []
 
 
-def usage_section(export: Place, config: RunConfig, recorder: Recorder, alias: str) -> PageSection:
+def usage_section(export: Place, recorder: Recorder, alias: str) -> PageSection:
     """How the exported model is used in Python."""
-    height, width = config.data.height, config.data.width
     code = f"""\
-import numpy as np
-import onnxruntime
-from PIL import Image
+import reid
 
-
-def load(file):
-    image = Image.open(file).convert("RGB").resize(({width}, {height}))
-    return np.asarray(image).transpose(2, 0, 1)
-
-
-images = np.stack([load("one.jpg"), load("another.jpg")])  # uint8, batch × 3 × {height} × {width}
-model = onnxruntime.InferenceSession({json.dumps(str(export / ONNX))})
-(descriptors,) = model.run(None, {{"images": images}})  # unit vectors
+model = reid.load({json.dumps(str(export))})
+descriptors = model.describe(["one.jpg", "another.jpg"])  # unit vectors
 print(descriptors @ descriptors.T)  # cosine similarities: the higher, the more alike
 """
     note = f"As models:/{MODEL_NAME}@{alias} it is in the registry of MLflow at {recorder.uri} too."

@@ -80,7 +80,7 @@ def pipeline_report(
         sections[1:1] = [results_section(scores, people, measured), people_section(people, workspace.config)]
     if describing:
         export = run.storage.place("exports", f"{experiment.record.key}.{describing[-1].name}")
-        sections.append(usage_section(export, workspace.config, workspace.recorder, alias))
+        sections.append(usage_section(export, workspace.recorder, alias))
     page = page_of(run.key, "pipeline", [*sections, configuration_section(workspace.config)])
     return {str(run.scratch / PICTURES): PICTURES, write_report(run.folder, page): ""}
 
@@ -110,7 +110,7 @@ def evaluation_page(
         PageSection(
             heading="Using the model",
             note="This writes it as programs for Python, and registers it in MLflow:",
-            code=f"jobs/export.py --checkpoint {checkpoint}",
+            code=f"reid export --checkpoint {checkpoint}",
         ),
         configuration_section(config),
     ]

@@ -163,12 +163,12 @@ class Sweep:
         paper = Training(name=PAPER_VALUES, config=config, phase=phase, after=after)
         last = [champion] if winner.number == 0 else [champion, paper]
         experiment.train([*shared, *last])
-        floor = results.of(score_mean_colour(workspace.datasets[REID.name], config.evaluation).metrics)
-        published = experiment.publish(champion, alias=CHAMPION, rival=floor)
+        floor = score_mean_colour(workspace.datasets[REID.name], config.evaluation)
+        published = experiment.publish(champion, alias=CHAMPION, rival=results.of(floor.metrics))
         if published.version is not None:
             say_result(f"registered: version {published.version}, alias {CHAMPION}, from {published.place}")
         titles = {PAPER_TITLE: last[-1].name, f"{CHAMPION}, trial {winner.number}": CHAMPION}
-        return Final(trainings=titles, dataset=workspace.datasets[REID.name])
+        return Final(trainings=titles, dataset=workspace.datasets[REID.name], floor=floor)
 
     def _search(self, after: tuple[str, ...]) -> Trials:
         """Run the trials that are left, from the shared trainings of these names."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from reid.data import Dataset
+from reid.evaluation import Evaluation
 from reid.experiments import results
 from reid.experiments.experiment import Experiment
 from reid.experiments.report_parts import (
@@ -21,7 +22,6 @@ from reid.experiments.report_parts import (
 )
 from reid.pictures import Page, PageSection, PageTable
 from reid.search import Trial
-from reid.stages import score_mean_colour
 from reid.training import PhaseState, load_state, pictures_in
 
 HELD_OUT = "Query and gallery here are of identities held out of training, by which trials are judged."
@@ -35,6 +35,8 @@ class Final:
     """Names by what is said of them in the table of scores."""
     dataset: Dataset
     """With query and gallery."""
+    floor: Evaluation
+    """Of the mean colour."""
 
 
 def sweep_page(
@@ -83,17 +85,16 @@ def _final_sections(
 ) -> list[PageSection]:
     """What the champion reaches on query and gallery, and how it is used."""
     workspace = experiment.workspace
-    floor = score_mean_colour(final.dataset, workspace.config.evaluation)
     pictures = pictures_at(pictures_in(experiment.finished[champion]))
     last = {title: states[name].history[-1] for title, name in final.trainings.items()}
-    pictures["cmc.png"] = comparison(floor, last)
+    pictures["cmc.png"] = comparison(final.floor, last)
     export = experiment.run.storage.place("exports", f"{experiment.record.key}.{champion}")
-    with_floor = {results.MEAN_COLOUR: results.of(floor.metrics)} | scores
+    with_floor = {results.MEAN_COLOUR: results.of(final.floor.metrics)} | scores
     return [
         results_section(with_floor, final.dataset, states[champion].history[-1].metrics),
         PageSection(heading="Pictures", illustrations=illustrations(pictures, of=champion)),
         training_section(training_pictures({champion: states[champion]}), [champion]),
-        usage_section(export, workspace.config, workspace.recorder, champion),
+        usage_section(export, workspace.recorder, champion),
     ]
 
 

@@ -90,7 +90,10 @@ class Terminal:
         console = Console(width=LOG_WIDTH, color_system=None)
         with console.capture() as captured:
             console.print(table)
-        self._bars.console.print(table, highlight=False)
+        if self.is_live:
+            self._bars.console.print(table, highlight=False)
+        else:
+            print(captured.get(), end="", flush=True)
         self._keep(f"\n{captured.get()}")
 
     def move(self, bar: Bar) -> None:

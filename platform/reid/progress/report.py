@@ -152,12 +152,12 @@ def track(title: str, total: int | None = None, unit: str = "") -> Iterator[Call
 def tracked(
     parts: Iterable[Part], title: str, *, total: int, unit: str, size: Callable[[Part], int] = lambda part: 1
 ) -> Iterator[Part]:
-    """The parts, as they come, with what `track` shows.
+    """The parts, as they come, with what `track` shows; a part is done when the next is asked for.
 
     Args:
         size: units of a part.
     """
     with track(title, total, unit) as advance:
         for part in parts:
-            advance(size(part))
             yield part
+            advance(size(part))

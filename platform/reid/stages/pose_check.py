@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from reid.config import JOINTS, Part, RunConfig
-from reid.data import POSE, REID, Dataset, PoseBatches, ReIDBatches
+from reid.data import POSE, REID, Dataset, PoseBatches, ReIDBatches, evenly_spread
 from reid.evaluation import Evaluation, judge_joints, judge_pointing, pck_by_joint
 from reid.models import FGSAM, PoseMaps
 from reid.pictures import pose_picture
 from reid.stages.joints import mean_joint_maps
-from reid.stages.spread import evenly_spread
 from reid.training import Labels, autocast, gather_rows, rank_and_world
 
 SCENES, PEOPLE = "eval", "eval/people"

@@ -1,4 +1,4 @@
-"""Some images for all of a split, evenly spread over it.
+"""A mean over some images of a split, evenly spread over it.
 
 Legend: B images.
 """
@@ -10,14 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from reid.data import evenly_spread
+
 MEAN_OVER = 4096
 """Images that a mean is made of, if there are as many."""
 _AT_ONCE = 256
-
-
-def evenly_spread(images: int, most: int) -> NDArray[np.int64]:
-    """Indices of at most so many images, each once, the first and the last among them."""
-    return np.unique(np.linspace(0, images - 1, min(images, most)).round().astype(np.int64))
 
 
 def mean_of(values: Callable[[NDArray[np.int64]], Tensor], images: int) -> Tensor:

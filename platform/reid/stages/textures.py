@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from reid.config import RunConfig
-from reid.data import Dataset, ReIDBatches
+from reid.data import Dataset, ReIDBatches, evenly_spread
 from reid.evaluation import Evaluation
 from reid.models import SAN
 from reid.pictures import textures_picture
-from reid.stages.spread import evenly_spread, mean_of
+from reid.stages.spread import mean_of
 from reid.training import Known, Labels, autocast, gather_rows, rank_and_world
 
 PREFIX = "eval/textures"

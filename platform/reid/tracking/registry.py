@@ -6,6 +6,7 @@
 import importlib.metadata
 import json
 import re
+import shutil
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from mlflow.types import Schema, TensorSpec
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
 from reid.config import environment
-from reid.export import PT2, Card, example_images, load_pt2, require_agreement
+from reid.export import ONNX, PT2, Card, ExportError, example_images, load_pt2, require_agreement
 from reid.storage import room_for, temporary_folder
 from reid.tracking.store import connect
 from reid.tracking.view import KEY_TAG
@@ -65,7 +66,9 @@ def publish(
     """
     require_alias(alias)
     card = Card.read(folder)
-    size = 2 * (folder / PT2).stat().st_size  # as a program and as its example
+    if missing := [file for file in (PT2, ONNX) if not (folder / file).is_file()]:
+        raise ExportError(f"{folder} lacks {' and '.join(missing)}: export again")
+    size = 2 * (folder / PT2).stat().st_size + (folder / ONNX).stat().st_size  # the former also as its example
     with _default_store(uri), nullcontext() if artifacts is None else room_for(artifacts, size):
         client = connect(uri, artifacts)
         found = client.search_model_versions(f"name = '{name}' AND tags.`{DIGEST_TAG}` = '{card.digest}'")
@@ -161,7 +164,8 @@ def _logged_model(
 
 
 def _save(folder: Path, card: Card, model_id: str, path: str) -> None:
-    """Write an MLflow model folder: the program, its signature and an example."""
+    """Write an MLflow model folder: the program, its signature and an example; and the ONNX program beside them, which
+    can be loaded without unpickling anything."""
     image_size = (card.height, card.width)
     mlflow.pytorch.save_model(
         load_pt2(folder / PT2),
@@ -175,6 +179,7 @@ def _save(folder: Path, card: Card, model_id: str, path: str) -> None:
         input_example=example_images(2, image_size).numpy(),
         pip_requirements=[f"torch=={importlib.metadata.version('torch')}", "numpy"],
     )
+    shutil.copyfile(folder / ONNX, Path(path) / ONNX)
 
 
 def _default_store(uri: str) -> AbstractContextManager[None]:

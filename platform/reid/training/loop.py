@@ -35,8 +35,7 @@ from reid.training.step import train_step
 
 Report = Callable[[PhaseState, Save], None]
 """Called on every rank after each epoch; one rank's `Save` is enough."""
-FOLLOWED = ("rank1", "mAP", "pck", "textures/below_mean")
-"""What is kept of the scores of a sample, of those that there are."""
+RANK1 = "eval/rank1"
 Scoring = Literal["illustrated", "plain", "off"]
 """Whether descriptors are scored, and pictures drawn of that; a stage that does not describe is always checked."""
 
@@ -172,7 +171,7 @@ def run_phase(
             )
         if sample is not None:
             few = evaluate(left.eval(), sample, config, device, dtype, labels=labels, illustrated=False, beside={})
-            metrics |= _followed(few.metrics)
+            metrics |= _followed(few.metrics, stage)
         scored = time.perf_counter()
         record = EpochRecord(
             epoch=epoch + 1,
@@ -282,9 +281,10 @@ def _by_module(names: tuple[str, ...]) -> str:
     return ", ".join(f"{module} ({count})" for module, count in counts.items()) or "none"
 
 
-def _followed(metrics: Mapping[str, float]) -> dict[str, float]:
-    """What is kept of the scores of a sample."""
-    return {f"sample/{name}": metrics[f"eval/{name}"] for name in FOLLOWED if f"eval/{name}" in metrics}
+def _followed(metrics: Mapping[str, float], stage: Stage) -> dict[str, float]:
+    """What is kept of the scores of a sample: the stage's headline, and rank-1 where there is one."""
+    kept = dict.fromkeys((stage.headline[0], RANK1))
+    return {name.replace("eval/", "sample/", 1): metrics[name] for name in kept if name in metrics}
 
 
 def _is_scored(job: PhaseJob, epoch: int) -> bool:

@@ -9,7 +9,7 @@ from reid.training.state import CheckpointError, DamagedCheckpointError
 
 logger = logging.getLogger(__name__)
 
-KEPT = 2
+KEPT_CHECKPOINTS = 2
 """So that there is one to fall back to where the last is damaged."""
 
 
@@ -20,7 +20,7 @@ def checkpoints_in(folder: Place) -> list[Place]:
 
 
 def write_checkpoint(folder: Place, epoch: int, save: Save) -> None:
-    """Write the checkpoint of an epoch, in the place of a former one of it, and delete all but the last `KEPT`.
+    """Write the checkpoint of an epoch, in the place of a former one of it, and delete all but the last few.
 
     Raises:
         DiskFullError: there is no room for it.
@@ -34,7 +34,7 @@ def write_checkpoint(folder: Place, epoch: int, save: Save) -> None:
             with room_for(copy, save.size):
                 save(copy)
             _upload(copy, place)
-    for old in checkpoints_in(folder)[:-KEPT]:
+    for old in checkpoints_in(folder)[:-KEPT_CHECKPOINTS]:
         old.delete()
 
 
