@@ -10,7 +10,7 @@ VENV := .venv
 INSTALLED := $(VENV)/.installed
 STORAGE = $(or $(REID_STORAGE),$(HOME)/reid)
 
-.PHONY: help pipeline test test-fast bench chaos ui lint docs audit
+.PHONY: help pipeline test test-fast bench chaos outages ui lint docs audit
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -29,6 +29,9 @@ bench: $(INSTALLED) ## measure speed and memory on this machine
 
 chaos: $(INSTALLED) ## kill parts of running jobs and look what it costs; ARGS='--kills 10 --seed 3', 50 take about an hour
 	$(VENV)/bin/python benchmarks/chaos.py $(ARGS)
+
+outages: $(INSTALLED) ## train while MLflow's server is stopped, dead, restarted, silent or failing, and look what it costs
+	$(VENV)/bin/python benchmarks/outages.py $(ARGS)
 
 ui: $(INSTALLED) ## open the experiment browser of $REID_STORAGE (default ~/reid) on 127.0.0.1; PORT=5001 moves it
 	@$(VENV)/bin/reid ui --storage "$(STORAGE)" --port "$(PORT)" --experiment "$(EXPERIMENT)"

@@ -1,4 +1,4 @@
-"""Jobs and a tracking server as processes that can be killed, for `chaos.py`."""
+"""Jobs and a tracking server as processes that can be killed, for `chaos.py` and `outages.py`."""
 
 import os
 import socket
@@ -70,11 +70,11 @@ class Job:
         self.process.wait()
 
 
-def start(name: str, storage: Path, uri: str) -> Job:
+def start(name: str, storage: Path, uri: str, settings: tuple[str, ...] = ()) -> Job:
     """A job as a user would give its command, on a cluster of its own; MLflow's experiment has the storage's name."""
     storage.mkdir(parents=True, exist_ok=True)
     log = storage.with_name(f"{storage.name}.log")
-    command = _command(name, storage, uri, SETTINGS[name])
+    command = _command(name, storage, uri, (*SETTINGS[name], *settings))
     with log.open("wb") as sink:
         process = subprocess.Popen(command, env=_surroundings(storage.parent), stdout=sink, stderr=subprocess.STDOUT)  # noqa: S603
     return Job(storage=storage, log=log, process=process)
@@ -132,26 +132,40 @@ class Server:
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
             self.port = listener.getsockname()[1]
-        self._start()
+        self.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
-        self._kill()
+        self.kill()
 
     def restart(self) -> None:
         """SIGKILL to all of its processes, and start it again."""
-        self._kill()
-        self._start()
+        self.kill()
+        self.start()
 
-    def _kill(self) -> None:
+    def kill(self) -> None:
+        for process in self._family():
+            end(process)
         assert self.process is not None
-        if self.process.poll() is None:
-            root = psutil.Process(self.process.pid)
-            for process in (root, *root.children(recursive=True)):
-                end(process)
         self.process.wait()
 
-    def _start(self) -> None:
+    def freeze(self) -> None:
+        """SIGSTOP to all of its processes: it takes connections, and answers none."""
+        for process in self._family():
+            process.suspend()
+
+    def thaw(self) -> None:
+        for process in self._family():
+            process.resume()
+
+    def _family(self) -> list[psutil.Process]:
+        assert self.process is not None
+        if self.process.poll() is not None:
+            return []
+        root = psutil.Process(self.process.pid)
+        return [root, *root.children(recursive=True)]
+
+    def start(self) -> None:
         program, folder = Path(sys.executable).with_name("mlflow"), self.folder
         command = [
             *(str(program), "server", "--workers=1", "--host=127.0.0.1", f"--port={self.port}"),

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from reid.models import FGSAM
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
-CHAOS = ("chaos", "chaos_checks", "chaos_jobs")
+CHAOS = ("chaos", "chaos_checks", "chaos_jobs", "outages")
 OTHERS = ("comparison", "losses", "phases", "run", *CHAOS)
-"""`phases` says what a device can do, `losses` what a loss brings, `chaos` what kills cost: none compares two ways to
-compute the same."""
+"""`phases` says what a device can do, `losses` what a loss brings, `chaos` and `outages` what those cost:
+none compares two ways to compute the same."""
 SCRIPTS = sorted(file.stem for file in FOLDER.glob("*.py") if file.stem not in OTHERS)
 ON_A_CLUSTER = ("workers", "sweep_throughput")
 """Need a Ray cluster and a minute; tests/training compares one worker with two, tests/jobs runs sweeps of stubs."""

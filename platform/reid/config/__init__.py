@@ -19,7 +19,7 @@ from reid.config.errors import ConfigError, DataError, JobStoppedError, complain
 from reid.config.extensions import load_extensions
 from reid.config.files import read_file, require_file
 from reid.config.load import flatten, load_config, validate_config, with_settings
-from reid.config.manifests import Attribute, AttributeProtocol, Manifest, is_own, load_manifest
+from reid.config.manifests import Attribute, AttributeProtocol, Manifest, file_name_rule, is_own, load_manifest
 from reid.config.model import MODELS, ModelConfig, PoseNetConfig
 from reid.config.presets import PRESETS
 from reid.config.run import AblationConfig, EvaluationConfig, RunConfig, TrackingConfig, default_storage
@@ -71,6 +71,7 @@ __all__ = [
     "complaints",
     "default_storage",
     "environment",
+    "file_name_rule",
     "flatten",
     "is_own",
     "load_config",

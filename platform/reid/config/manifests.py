@@ -1,10 +1,11 @@
 """What is known of each dataset before it is read: the YAML files of `datasets/`, as types."""
 
+import functools
 import os
-import re
 from pathlib import Path
 from typing import Any, Literal
 
+import re2
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -56,8 +57,8 @@ class TextureFiles(Section):
     folder: str = "textures"
     """Name of their folder: in the source folder, in `texture_pairs` in that of the split."""
     file_name: str | None = None
-    """Regular expression for the basename of every image, with a group `texture`: the name of the texture's file, but
-    for its suffix; none = as the image's own."""
+    """Regular expression (RE2) for the basename of every image, with a group `texture`: the name of the texture's file,
+    but for its suffix; none = as the image's own."""
     layout: str | None = None
     """What is where on them: a key of `reid.config.TEXTURE_LAYOUTS`; none = another layout, and textures are not
     mirrored when their image is flipped."""
@@ -93,7 +94,8 @@ class Manifest(Section):
     reader: str
     """A key of `reid.data.READERS`."""
     file_name: str | None = None
-    """Regular expression for the basename of every image, with groups `pid` and `camid`; none = listed in a file."""
+    """Regular expression (RE2) for the basename of every image, with groups `pid` and `camid`; none = listed in a
+    file."""
     cameras: int | None = Field(None, ge=1, lt=2**31)
     """Cameras are numbered 1..cameras; none = unknown."""
     image_height: int | None = Field(None, ge=8, le=1024)
@@ -151,11 +153,24 @@ class Manifest(Section):
         return self.image_height, self.image_width
 
 
-def _expression(pattern: str | None, *groups: str) -> str | None:
+@functools.cache
+def file_name_rule(pattern: str) -> Any:
+    """A file-name rule, in RE2's syntax: whatever rule a manifest holds, a name is matched in a time that is linear.
+
+    Raises:
+        ValueError: it is no such expression.
+    """
+    options = re2.Options()
+    options.log_errors = False
     try:
-        found = set(groups) if pattern is None else set(re.compile(pattern).groupindex)
-    except (re.error, OverflowError, RecursionError) as error:
-        raise ValueError(f"is no regular expression ({error})") from error
+        return re2.compile(pattern, options)
+    except re2.error as error:
+        reason = error.args[0].decode(errors="replace")
+        raise ValueError(f"is no regular expression of RE2's syntax ({reason})") from error
+
+
+def _expression(pattern: str | None, *groups: str) -> str | None:
+    found = set(groups) if pattern is None else set(file_name_rule(pattern).groupindex)
     if not set(groups) <= found:
         raise ValueError(f"the expression {pattern} lacks a group named {' or '.join(groups)}")
     return pattern

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
 
-from reid.config import DataError, Manifest, read_file
+from reid.config import DataError, Manifest, file_name_rule, read_file
 from reid.data.readers.records import Records
 
 SHOWN = 10
@@ -56,7 +56,7 @@ def labels_in(name: str, manifest: Manifest) -> tuple[int, int] | None:
             f"the manifest {manifest.name} lacks file_name, which {manifest.reader} needs: give it an expression with "
             "groups pid and camid"
         )
-    match = re.match(manifest.file_name, name)
+    match = file_name_rule(manifest.file_name).match(name)
     texts = [match[group] or "" for group in ("pid", "camid")] if match else []
     numbers = [int(text) for text in texts if re.fullmatch(r"-?[0-9]{1,9}", text)]
     return (numbers[0], numbers[1]) if len(numbers) == 2 else None

@@ -5,7 +5,15 @@ from pathlib import Path
 import numpy as np
 
 from reid.config import DataError, Manifest
-from reid.data.readers.checks import check_counts, check_identities, labels_in, names_in, require_folders, some_of
+from reid.data.readers.checks import (
+    check_counts,
+    check_identities,
+    labels_in,
+    names_in,
+    require_folders,
+    require_printable,
+    some_of,
+)
 from reid.data.readers.records import Records
 
 FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
@@ -34,6 +42,7 @@ def _read_folder(source: Path, folder: str, manifest: Manifest) -> Records:
     names = [name for name in names_in(source / folder) if Path(name).suffix.lower() in IMAGE_SUFFIXES]
     if not names:
         raise DataError(f"{source / folder} holds no .jpg or .png: unpack {manifest.title} again")
+    require_printable(names, source / folder)
     labels = {name: labels_in(name, manifest) for name in names}
     unnamed = [name for name, found in labels.items() if found is None]
     if unnamed:

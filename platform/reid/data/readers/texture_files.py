@@ -1,11 +1,10 @@
 """Which file has the texture of the person in an image."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from reid.config import DataError, Manifest
+from reid.config import DataError, Manifest, file_name_rule
 from reid.data.readers.checks import names_in, require_folders, some_of
 from reid.data.readers.folders import IMAGE_SUFFIXES
 from reid.data.readers.records import Records
@@ -58,7 +57,8 @@ def names_of(images: Sequence[str], manifest: Manifest, source: Path) -> dict[st
     pattern = None if manifest.textures is None else manifest.textures.file_name
     if pattern is None:
         return {image: PurePosixPath(image).stem for image in images}
-    matches = {image: re.match(pattern, PurePosixPath(image).name) for image in images}
+    rule = file_name_rule(pattern)
+    matches = {image: rule.match(PurePosixPath(image).name) for image in images}
     names = {image: match["texture"] for image, match in matches.items() if match and match["texture"]}
     untold = [image for image in images if image not in names]
     if untold:
