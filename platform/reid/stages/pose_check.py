@@ -16,13 +16,15 @@ from reid.data import POSE, REID, Dataset, PoseBatches, ReIDBatches, evenly_spre
 from reid.evaluation import Evaluation, judge_joints, judge_pointing, pck_by_joint
 from reid.models import FGSAM, PoseMaps
 from reid.pictures import pose_picture
-from reid.stages.joints import mean_joint_maps
+from reid.stages.joints import joint_maps, mean_joint_maps
 from reid.training import Labels, autocast, gather_rows, rank_and_world
 
 SCENES, PEOPLE = "eval", "eval/people"
 """Beginnings of the metrics' names: of scenes, and of person images."""
 MEAN_MAP = "mean_map"
-"""Between those and the rest of the name: what the mean map of the training split reaches."""
+"""Between those and the rest of the name: what the mean map of the training split reaches, a trivial rival."""
+TRUE_JOINTS = "true_joints"
+"""Likewise: what maps drawn from the true joints reach on the same grid, a ceiling."""
 CHECKED = {POSE.name: "val", REID.name: "gallery"}
 """The split of each kind of data that is checked."""
 SHOWN = 8
@@ -60,9 +62,10 @@ def check_pose(
 
     Returns:
         `eval/pck/<joint>` of every joint that was counted, as fractions, and their mean `eval/pck`, equal on every
-        rank; none at all where no torso is labelled to measure by. The same of what the mean map of the training split
-        reaches, under `eval/mean_map`, and of person images whose joints are known, under `eval/people`. If
-        `illustrated`, on rank 0, the picture `pose_maps.png`.
+        rank; none at all where no torso is labelled to measure by. The mean is also given of the mean map of the
+        training split, under `eval/mean_map`, and of the true joints' maps, under `eval/true_joints`; all of it of
+        person images whose joints are known, under `eval/people`. If `illustrated`, on rank 0, the picture
+        `pose_maps.png`.
     """
 
     def look(batches: Batches, indices: NDArray[np.int64]) -> PoseMaps:
@@ -71,9 +74,9 @@ def check_pose(
         return maps
 
     viewer = _Viewer(maps=look, parts=lambda maps: {})
-    metrics = _beside_mean_map(viewer, (), dataset, POSE.name, config, device)
+    metrics = _beside_rivals(viewer, (), dataset, POSE.name, config, device)
     if (people := (beside or {}).get(REID.name)) is not None and people.has_keypoints:
-        metrics |= _beside_mean_map(viewer, (), people, REID.name, config, device)
+        metrics |= _beside_rivals(viewer, (), people, REID.name, config, device)
     if rank_and_world()[0] > 0 or not illustrated:
         return Evaluation(metrics=metrics)
     batches = _batches(dataset, POSE.name, CHECKED[POSE.name], config, device)
@@ -113,16 +116,16 @@ def check_looks(
     viewer = _Viewer(maps=look, parts=model.part_maps)
     metrics: dict[str, float] = {}
     if POSE.name in beside and model.config.maps == "net":
-        metrics |= _beside_mean_map(viewer, (), beside[POSE.name], POSE.name, config, device)
+        metrics |= _beside_rivals(viewer, (), beside[POSE.name], POSE.name, config, device)
     if dataset.has_keypoints:
-        metrics |= _beside_mean_map(viewer, parts, dataset, REID.name, config, device)
+        metrics |= _beside_rivals(viewer, parts, dataset, REID.name, config, device)
     return metrics
 
 
-def _beside_mean_map(
+def _beside_rivals(
     viewer: _Viewer, parts: Sequence[Part], dataset: Dataset, kind: str, config: RunConfig, device: torch.device
 ) -> dict[str, float]:
-    """What a viewer reaches on the split of its kind that is checked, and what one mean map does."""
+    """What a viewer reaches on the split of its kind that is checked, and what one mean map and the true joints do."""
     checked, train = (_batches(dataset, kind, split, config, device) for split in (CHECKED[kind], "train"))
     prefix = SCENES if kind == POSE.name else PEOPLE
     mean_1Jhw = mean_joint_maps(train)[None]
@@ -130,15 +133,18 @@ def _beside_mean_map(
     def same_for_all(batches: Batches, indices: NDArray[np.int64]) -> PoseMaps:
         return PoseMaps.of(mean_1Jhw.expand(len(indices), -1, -1, -1))
 
+    def drawn(batches: Batches, indices: NDArray[np.int64]) -> PoseMaps:
+        return PoseMaps.of(joint_maps(batches, indices))
+
     def own_channels(maps: PoseMaps) -> Mapping[str, Tensor]:
         return {part.name: maps.channels()[:, part.channels()].abs().mean(dim=1) for part in parts}
 
-    mean = _Viewer(maps=same_for_all, parts=own_channels)
-    return {f"{prefix}/{name}": value for name, value in _measure(viewer, parts, checked, config, device).items()} | {
-        f"{prefix}/{MEAN_MAP}/{name}": value
-        for name, value in _measure(mean, parts, checked, config, device).items()
-        if not name.startswith("pck/")
-    }
+    measured = _measure(viewer, parts, checked, config, device)
+    metrics = {f"{prefix}/{name}": value for name, value in measured.items()}
+    for rival, maps in ((MEAN_MAP, same_for_all), (TRUE_JOINTS, drawn)):
+        measured = _measure(_Viewer(maps=maps, parts=own_channels), parts, checked, config, device)
+        metrics |= {f"{prefix}/{rival}/{name}": value for name, value in measured.items() if "pck/" not in name}
+    return metrics
 
 
 def _measure(
