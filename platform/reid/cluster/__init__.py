@@ -1,7 +1,8 @@
 """The Ray cluster: joining it, what it can place, and phases, trials, evaluations and tasks on it."""
 
 from reid.cluster.background import Started, fit_here, run_in_order, start_fit
-from reid.cluster.connection import connect
+from reid.cluster.connection import connect, on_several_nodes
+from reid.cluster.databases import require_lockable
 from reid.cluster.placement import (
     PlacementError,
     concurrent_runs,
@@ -30,7 +31,9 @@ __all__ = [
     "fit_here",
     "map_on_cluster",
     "map_on_workers",
+    "on_several_nodes",
     "records_of",
+    "require_lockable",
     "require_placeable",
     "require_precision",
     "run_in_order",

@@ -17,6 +17,7 @@ from reid.progress import note, say
 
 LOOPBACK = "lo"
 """Linux's name of the network interface."""
+LOOPBACK_ADDRESS = "127.0.0.1"
 
 
 def connect(extensions: Sequence[str] = ()) -> None:
@@ -36,6 +37,11 @@ def connect(extensions: Sequence[str] = ()) -> None:
     _join(extensions)
     route_output(note)
     hear()
+
+
+def on_several_nodes() -> bool:
+    """Whether the cluster that was joined can have other nodes: none joins one whose addresses are loopback's."""
+    return ray.is_initialized() and any(node["NodeManagerAddress"] != LOOPBACK_ADDRESS for node in ray.nodes())
 
 
 def _join(extensions: Sequence[str]) -> None:

@@ -32,6 +32,7 @@ from reid.experiments.records import (
     finished_record,
     open_recorder,
     parent_record,
+    require_lockable_store,
     training_record,
 )
 from reid.experiments.runs import Exclude, Run, claim_run
@@ -96,7 +97,7 @@ class Workspace:
             held_out: see the person images as if these identities were query and gallery.
 
         Raises:
-            ValueError: settings or data do not permit it.
+            ValueError: settings or data do not permit it, or several nodes would share a SQLite file.
             PlacementError: the cluster cannot place the workers.
         """
         check_phases(config)
@@ -104,6 +105,7 @@ class Workspace:
         storage.make_ready()
         recorder = open_recorder(config, storage)
         join_cluster(config, scalings)
+        require_lockable_store(recorder)
         stores = prepare_data(config, storage, kinds_of(config), splits)
         datasets = {}
         for kind, place in stores.items():

@@ -4,6 +4,7 @@ import dataclasses
 import logging
 import os
 
+from reid.cluster import require_lockable
 from reid.config import RunConfig, flatten
 from reid.data import Dataset
 from reid.experiments.description import begun
@@ -11,7 +12,7 @@ from reid.experiments.training import Training
 from reid.progress import say
 from reid.stages import find_stage, stage_of
 from reid.storage import DiskFullError, Storage
-from reid.tracking import COMMAND_TAG, DatasetInput, Measurement, Recorder, RunRecord, provenance
+from reid.tracking import COMMAND_TAG, DatasetInput, Measurement, Recorder, RunRecord, provenance, sqlite_file
 from reid.training import PICTURES, PhaseState, Stage, pictures_in
 
 logger = logging.getLogger(__name__)
@@ -38,6 +39,16 @@ def open_recorder(config: RunConfig, storage: Storage) -> Recorder:
     )
     recorder.require_sound()
     return recorder
+
+
+def require_lockable_store(recorder: Recorder) -> None:
+    """
+    Raises:
+        ConfigError: the records go to a SQLite file that nodes of the cluster must not share.
+    """
+    if (file := sqlite_file(recorder.uri)) is not None:
+        remedy = "set it or MLFLOW_TRACKING_URI to the address of an MLflow server"
+        require_lockable("tracking.uri", file, remedy)
 
 
 def dataset_input(dataset: Dataset, place: str) -> DatasetInput:

@@ -5,6 +5,7 @@ import sqlite3
 import warnings
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import optuna
@@ -13,6 +14,7 @@ from optuna.exceptions import ExperimentalWarning
 from pydantic import BaseModel, Json, TypeAdapter
 from sqlalchemy.engine import make_url
 
+from reid.cluster import require_lockable
 from reid.config import (
     LAYOUTS,
     ConfigError,
@@ -54,7 +56,8 @@ def open_study(address: str, name: str, objectives: Sequence[Objective]) -> optu
         address: any SQLAlchemy address; of PostgreSQL by psycopg, unless it names another driver.
 
     Raises:
-        ConfigError: it cannot be opened or written, or the driver is not installed.
+        ConfigError: it cannot be opened or written, the driver is not installed, or it is a file that nodes must not
+            share.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
@@ -63,7 +66,9 @@ def open_study(address: str, name: str, objectives: Sequence[Objective]) -> optu
             url = url.set(drivername="postgresql+psycopg")
         options: dict[str, Any] = {}
         if url.get_backend_name() == "sqlite":
-            options = {"creator": partial(_connect_sqlite, _sqlite_file(url.database))}
+            file = _sqlite_file(url.database)
+            require_lockable("search.study", Path(file), "set it or REID_STUDY to the address of a PostgreSQL database")
+            options = {"creator": partial(_connect_sqlite, file)}
         study = optuna.create_study(
             storage=optuna.storages.RDBStorage(url.render_as_string(hide_password=False), engine_kwargs=options),
             study_name=name,
@@ -74,6 +79,8 @@ def open_study(address: str, name: str, objectives: Sequence[Objective]) -> optu
             warnings.simplefilter("ignore", ExperimentalWarning)
             study.set_metric_names(list(objectives))
         _require_notes(study)
+    except ConfigError:
+        raise
     except ImportError as error:
         raise ConfigError(
             f"search.study: {without_passwords(address)} needs a driver that is not installed ({error}): for "

@@ -1,5 +1,6 @@
 """Places, local or remote; files and folders that are there whole or not at all; full disks; what a run writes."""
 
+from reid.storage.mounts import network_file_system
 from reid.storage.place import Place
 from reid.storage.room import DiskFullError, disk_full, room_for
 from reid.storage.storage import Storage
@@ -11,6 +12,7 @@ __all__ = [
     "Place",
     "Storage",
     "disk_full",
+    "network_file_system",
     "remove_leftovers",
     "room_for",
     "temporary_folder",
