@@ -27,7 +27,7 @@ def mount(monkeypatch: pytest.MonkeyPatch) -> list[Mount]:
 @pytest.mark.parametrize(
     ("kind", "found"),
     [
-        *((kind, kind) for kind in ("nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "lustre", "fuse.sshfs", "fuse.s3fs")),
+        *((kind, kind) for kind in ("nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "lustre", "fuse.sshfs", "fuse")),
         *((kind, None) for kind in ("ext4", "xfs", "btrfs", "zfs", "tmpfs", "overlay", "fuseblk")),
     ],
 )

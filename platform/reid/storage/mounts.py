@@ -4,7 +4,7 @@ from pathlib import Path
 
 import psutil
 
-_NETWORK = {"9p", "afs", "beegfs", "ceph", "cifs", "glusterfs", "gpfs", "lustre", "nfs", "nfs4", "smb3"}
+_NETWORK = {"9p", "afs", "beegfs", "ceph", "cifs", "fuse", "glusterfs", "gpfs", "lustre", "nfs", "nfs4", "smb3"}
 
 
 def network_file_system(path: Path) -> str | None:
@@ -13,7 +13,7 @@ def network_file_system(path: Path) -> str | None:
     There SQLite's locks and shared memory hold on one machine at best, and on several not at all.
     """
     kind = _file_system(path.expanduser().resolve())
-    return kind if kind in _NETWORK or kind.startswith("fuse.") else None
+    return kind if kind.partition(".")[0] in _NETWORK else None
 
 
 def _file_system(path: Path) -> str:
