@@ -12,11 +12,10 @@ FROM ghcr.io/astral-sh/uv:0.13.9 AS uv
 FROM python:3.11.17-slim-trixie AS wheel
 WORKDIR /source
 COPY pyproject.toml requirements.lock README.md LICENSE ./
-RUN --mount=from=uv,source=/uv,target=/bin/uv \
-    uv pip install --system --no-cache --require-hashes --constraint requirements.lock hatchling
 COPY platform platform
 COPY datasets datasets
-RUN hatchling build --target wheel
+RUN --mount=from=uv,source=/uv,target=/bin/uv \
+    uv build --no-cache --wheel --require-hashes --build-constraint requirements.lock
 
 FROM python:3.11.17-slim-trixie
 RUN useradd --create-home --uid 1000 reid
