@@ -5,6 +5,14 @@ schemas come with kubernetes-validate. Those of KubeRay 1.6 and later stand belo
 https://ray-project.github.io/kuberay/reference/api/ has all of them.
 """
 
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -271,12 +279,68 @@ def test_every_name_that_is_referred_to_is_there() -> None:
         assert ("Service", "reid-mlflow") in made
 
 
-def test_mlflow_lets_in_whoever_calls_it_by_its_name() -> None:
+def mlflow_pod() -> dict[str, Any]:
     (deployment,) = [one for one in documents(FOLDER / "mlflow.yaml") if one["kind"] == "Deployment"]
-    pod = deployment["spec"]["template"]
-    arguments = dict(part.split("=") for part in pod["spec"]["containers"][0]["args"] if "=" in part)
-    assert "reid-mlflow:5000" in arguments["--allowed-hosts"].split(",")
-    assert arguments["--backend-store-uri"].startswith("sqlite:////mlflow/")
+    template: dict[str, Any] = deployment["spec"]["template"]
+    return template
+
+
+@pytest.fixture
+def mlflow_port(tmp_path: Path) -> Iterator[int]:
+    """Of the server that the pod runs, on loopback and with its disk in a folder."""
+    (container,) = mlflow_pod()["spec"]["containers"]
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+    arguments = [argument.replace("/mlflow", str(tmp_path)) for argument in container["args"]]
+    for given, here in (("--host=0.0.0.0", "--host=127.0.0.1"), ("--port=5000", f"--port={port}")):
+        arguments[arguments.index(given)] = here
+    variables = os.environ | {one["name"]: one["value"] for one in container["env"]}
+    with (tmp_path / "log").open("w") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", *container["command"], *arguments],
+            env=variables,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            process_group=0,
+        )
+    try:
+        deadline = time.monotonic() + 120
+        while answer(port, container["readinessProbe"]["httpGet"]["path"], "10.1.2.3:5000") != 200:
+            assert server.poll() is None, (tmp_path / "log").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        yield port
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+
+
+def answer(port: int, path: str, host: str) -> int | None:
+    """The status of an answer to whoever calls the server by the name `host`; none where nobody answers."""
+    try:
+        request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers={"Host": host})
+        with urllib.request.urlopen(request, timeout=5) as response:  # noqa: S310
+            status: int = response.status
+            return status
+    except urllib.error.HTTPError as error:
+        return error.code
+    except OSError:
+        return None
+
+
+@pytest.mark.cluster
+def test_mlflow_serves_whoever_calls_it_by_its_name_and_nobody_else(mlflow_port: int) -> None:
+    """No page elsewhere gets at it by a name of its own that leads here."""
+    path = "/ajax-api/2.0/mlflow/experiments/get-by-name?experiment_name=Default"
+    settings = documents(FOLDER / "settings.yaml")[0]["data"]
+    named = settings["MLFLOW_TRACKING_URI"].removeprefix("http://")
+    hosts = (named, "localhost:5000", "elsewhere.example")
+    assert [answer(mlflow_port, path, host) for host in hosts] == [200, 200, 403]
+
+
+def test_only_pods_of_ray_reach_mlflow() -> None:
+    pod = mlflow_pod()
     (policy,) = [one for one in documents(FOLDER / "mlflow.yaml") if one["kind"] == "NetworkPolicy"]
     assert policy["spec"]["podSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
     (rule,) = policy["spec"]["ingress"][0]["from"]
