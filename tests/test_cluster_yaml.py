@@ -1,5 +1,5 @@
-"""`cluster.yaml` and its variants against Ray's own validation; `node_config`, into which Ray does not look, against what
-Amazon says of the call that it becomes.
+"""`cluster.yaml` and its variants against Ray's own validation; `node_config`, into which Ray does not look, against
+what Amazon says of the call that it becomes.
 """
 
 import copy

@@ -272,7 +272,11 @@ def test_every_name_that_is_referred_to_is_there() -> None:
         for container in (*pod.get("initContainers", ()), *pod["containers"]):
             assert {mount["name"] for mount in container["volumeMounts"]} <= names
             for source in container.get("envFrom", ()):
-                assert source.get("configMapRef") == {"name": "reid"} or source["secretRef"]["optional"] is True
+                assert source in (
+                    {"configMapRef": {"name": "reid"}},
+                    {"secretRef": {"name": "reid-secrets", "optional": True}},
+                )
+    assert documents(FOLDER / "raycluster.yaml")[0]["metadata"]["name"] != "reid-secrets", "KubeRay's, for the token"
     for name in ("settings.yaml", "settings-s3.yaml"):
         settings = documents(FOLDER / name)[0]["data"]
         assert settings["MLFLOW_TRACKING_URI"] == "http://reid-mlflow:5000"
