@@ -16,7 +16,7 @@ import pytest
 from reid import jobs
 
 ROOT = Path(__file__).parents[2]
-SOURCES = ("platform", "jobs", "datasets", "tests", "benchmarks", "docs", ".ci", ".github")
+SOURCES = ("platform", "jobs", "datasets", "tests", "benchmarks", "deploy", "docs", ".ci", ".github")
 LONGEST_FILE = 300
 LONGEST_FUNCTION = 50
 LONG_FUNCTIONS = {"run_phase"}
