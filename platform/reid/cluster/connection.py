@@ -41,7 +41,8 @@ def connect(extensions: Sequence[str] = ()) -> None:
 
 def on_several_nodes() -> bool:
     """Whether the cluster that was joined can have other nodes: none joins one whose addresses are loopback's."""
-    return ray.is_initialized() and any(node["NodeManagerAddress"] != LOOPBACK_ADDRESS for node in ray.nodes())
+    nodes = ray.nodes() if ray.is_initialized() else []  # type: ignore[no-untyped-call]
+    return any(node["NodeManagerAddress"] != LOOPBACK_ADDRESS for node in nodes)
 
 
 def _join(extensions: Sequence[str]) -> None:
