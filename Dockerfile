@@ -18,7 +18,7 @@ RUN --mount=from=uv,source=/uv,target=/bin/uv \
     uv build --no-cache --wheel --require-hashes --build-constraint requirements.lock
 
 FROM python:3.11.17-slim-trixie
-RUN useradd --create-home --uid 1000 reid
+RUN useradd --create-home --home-dir /reid --uid 1000 reid
 # Gigabytes, and anew only when these two files change.
 RUN --mount=from=uv,source=/uv,target=/bin/uv \
     --mount=source=pyproject.toml,target=/lock/pyproject.toml \
@@ -35,7 +35,7 @@ ENV RAY_AUTH_MODE=token \
     MLFLOW_DISABLE_TELEMETRY=true \
     PYTHONUNBUFFERED=1
 USER 1000:1000
-WORKDIR /home/reid
+WORKDIR /reid
 # Ray's GCS and dashboard, MLflow
 EXPOSE 6379 8265 5000
 # No entry point: KubeRay and `ray up` bring their own commands.
