@@ -177,6 +177,15 @@ def machine_paths(root: Path) -> list[str]:
     ]
 
 
+def unresolved_merges(root: Path) -> list[str]:
+    """No file holds both sides of a merge."""
+    return [
+        f"{file.relative_to(root)}: has a line that begins with {match.group()}"
+        for file in text_files(root)
+        if (match := re.search(r"^(<{7}|>{7})(?= )", file.read_text(encoding="utf-8"), re.MULTILINE))
+    ]
+
+
 RULES = (
     shadowed_platform,
     unreadable_scripts,
@@ -189,6 +198,7 @@ RULES = (
     unbounded_dependencies,
     stray_test_folders,
     machine_paths,
+    unresolved_merges,
 )
 Rule = Callable[[Path], list[str]]
 
@@ -222,6 +232,7 @@ def test_the_repository_keeps_the_rule(rule: Rule) -> None:
         (machine_paths, "docs/a.md", "cd /" + "root/reid\n"),
         (machine_paths, "tests/a.py", 'open("/' + 'home/someone/data.csv")\n'),
         (machine_paths, "benchmarks/a.py", 'open("/' + 'tmp/data.csv")\n'),
+        (unresolved_merges, "CHANGELOG.md", "- One.\n" + "<" * 7 + " HEAD\n- Two.\n"),
     ],
 )
 def test_a_violation_is_found(tmp_path: Path, rule: Rule, place: str, content: str) -> None:
