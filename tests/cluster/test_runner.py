@@ -4,6 +4,7 @@ import json
 import pickle
 import re
 import shutil
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,7 @@ def reported(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     reports: list[dict[str, Any]] = []
     monkeypatch.setattr(runner, "broadcast_from_rank_zero", broadcast)
     monkeypatch.setattr(runner, "get_device", lambda: torch.device("cpu"))
+    monkeypatch.setattr(runner, "process_group", lambda *_: nullcontext())
     monkeypatch.setattr(runner.ray.train, "report", reports.append)
     return reports
 

@@ -15,8 +15,6 @@ from reid.cluster.relay import hear
 from reid.config import load_extensions, set_until_exit
 from reid.progress import note, say
 
-LOOPBACK = "lo"
-"""Linux's name of the network interface."""
 LOOPBACK_ADDRESS = "127.0.0.1"
 
 
@@ -60,6 +58,5 @@ def _join(extensions: Sequence[str]) -> None:
     # A token for this cluster alone: Ray would leave one in the home directory that other users can read, and that
     # changes how clusters started later behave. And nobody takes this node away.
     set_until_exit({"RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"})
-    set_until_exit({"GLOO_SOCKET_IFNAME": LOOPBACK, "NCCL_SOCKET_IFNAME": LOOPBACK})
     with on_loopback():
         start(address="local")

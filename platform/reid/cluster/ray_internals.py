@@ -9,21 +9,37 @@ import ray.train.v2._internal.execution.context
 from ray._private import ray_constants
 from ray._private.ray_logging import global_worker_stdstream_dispatcher
 from ray._private.services import find_bootstrap_address
-from ray.train.torch.config import _TorchBackend as TorchBackend
+from ray.train.v2._internal.constants import ENV_VARS_TO_PROPAGATE
+from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
+from ray.train.v2._internal.execution.callback import ControllerCallback
+from ray.train.v2._internal.execution.controller.state import (
+    ReschedulingState,
+    RestartingState,
+    RunningState,
+    TrainControllerState,
+)
 
 # `ray.train` offers the same classes by the same names, but a type checker sees its first version's there.
 from ray.train.v2.api.config import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
+from ray.train.v2.api.exceptions import ControllerError
 from ray.train.v2.api.result import Result
 from ray.train.v2.torch.torch_trainer import TorchTrainer
 
 __all__ = [
+    "ControllerCallback",
+    "ControllerError",
     "FailureConfig",
     "LoggingConfig",
+    "ReschedulingState",
+    "RestartingState",
     "Result",
     "RunConfig",
+    "RunningState",
     "ScalingConfig",
-    "TorchBackend",
     "TorchTrainer",
+    "TrainControllerState",
+    "WorkerGroupStartupTimeoutError",
+    "hand_on",
     "last_started_address",
     "on_loopback",
     "route_output",
@@ -73,6 +89,15 @@ def route_output(hear: Callable[[str], None]) -> None:
     own.propagate = True
     global_worker_stdstream_dispatcher.remove_handler("ray_print_logs")
     global_worker_stdstream_dispatcher.add_handler("reid", handle)
+
+
+def hand_on(variable: str) -> None:
+    """Ray Train's controller gets an environment variable of who starts it, and what it starts itself gets it from it.
+
+    There is a runtime environment for its workers alone. Its helper that frees the workers of a run that was killed
+    asks the cluster at `RAY_ADDRESS`; without, it looks for one on the node, and gives up where it finds several.
+    """
+    ENV_VARS_TO_PROPAGATE.add(variable)
 
 
 def silence_reports() -> None:

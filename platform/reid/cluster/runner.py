@@ -14,8 +14,9 @@ from ray.train.torch import get_device
 
 from reid.cluster import ray_internals as ray_train
 from reid.cluster.placement import uses_gpu, worker_resources
-from reid.cluster.process_group import ProcessGroup
+from reid.cluster.process_group import NoGroup, process_group
 from reid.cluster.relay import hear_out, relaying
+from reid.cluster.restarts import Restarts
 from reid.config import JobStoppedError, RunConfig, ScalingConfig, environment
 from reid.evaluation import Evaluation
 from reid.progress import track
@@ -42,6 +43,9 @@ COLLECTIVE_TIMEOUT_S = 1800
 
 POLL_INTERVAL_S = 0.5
 """Between Ray Train's looks at the workers, which wait for one after every epoch; its own 2 s outlast short epochs."""
+
+ELASTIC_S = 30
+"""In which an elastic run's workers are placed, or it looks anew how many can be: a node may have gone unnoticed."""
 
 MESSAGE_BYTES = 800
 """Of what rank 0 tells the others; Ray takes 1,000."""
@@ -98,7 +102,7 @@ def _run_workers(
     *,
     place: Place,
     what: str,
-    callbacks: Sequence[ray.train.UserCallback] = (),
+    callbacks: Sequence[Any] = (),
 ) -> ray_train.Result:
     """Run a function on every worker of a Ray Train run.
 
@@ -114,15 +118,16 @@ def _run_workers(
     """
     scaling = config.scaling
     gpu = uses_gpu(scaling)
+    ray_train.hand_on("RAY_ADDRESS")
     with _limits_of(scaling):
         trainer = ray_train.TorchTrainer(
             function,
             train_loop_config=argument,
-            torch_config=ProcessGroup(backend="nccl" if gpu else "gloo", timeout_s=COLLECTIVE_TIMEOUT_S),
+            torch_config=NoGroup(),
             scaling_config=ray_train.ScalingConfig(
                 num_workers=scaling.num_workers, use_gpu=gpu, resources_per_worker=worker_resources(scaling)
             ),
-            run_config=_run_config(scaling, place, callbacks),
+            run_config=_run_config(scaling, place, [Restarts(what, scaling), *callbacks]),
         )
         try:
             with room_for(place), track(what):
@@ -138,15 +143,13 @@ def _run_workers(
     return result
 
 
-def _run_config(
-    scaling: ScalingConfig, place: Place, callbacks: Sequence[ray.train.UserCallback]
-) -> ray_train.RunConfig:
+def _run_config(scaling: ScalingConfig, place: Place, callbacks: Sequence[Any]) -> ray_train.RunConfig:
     filesystem, folder = place.resolve()
     return ray_train.RunConfig(
         name=PurePosixPath(folder).name,
         storage_path=str(PurePosixPath(folder).parent),
         storage_filesystem=None if place.is_local else filesystem,
-        failure_config=ray_train.FailureConfig(max_failures=scaling.max_failures, controller_failure_limit=1),
+        failure_config=ray_train.FailureConfig(max_failures=scaling.max_failures),
         callbacks=list(callbacks),
         logging_config=ray_train.LoggingConfig(log_level="WARNING"),
         worker_runtime_env={"env_vars": {"OMP_NUM_THREADS": str(max(1, int(scaling.cpus_per_worker)))}},
@@ -155,9 +158,12 @@ def _run_config(
 
 @contextmanager
 def _limits_of(scaling: ScalingConfig) -> Iterator[None]:
+    is_elastic = scaling.min_workers < scaling.max_workers
+    placing = min(ELASTIC_S, scaling.start_timeout) if is_elastic else scaling.start_timeout
     limits = {
-        "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": str(scaling.start_timeout),
+        "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": str(placing),
         "RAY_TRAIN_COLLECTIVE_TIMEOUT_S": str(COLLECTIVE_TIMEOUT_S),
+        "RAY_ADDRESS": ray.get_runtime_context().gcs_address,
     }
     looks = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": str(POLL_INTERVAL_S)}
     with environment(limits), environment(looks, unless_set=True):
@@ -183,8 +189,16 @@ def _failure(what: str, stopped: Stopped) -> PhaseFailedError:
 
 
 def _train_worker(config: dict[str, Any]) -> Stopped | None:
-    with relaying(silent=rank_and_world()[0] > 0):
+    with _as_rank():
         return _train(**config)
+
+
+@contextmanager
+def _as_rank() -> Iterator[None]:
+    """Within the block, this worker is one of its run's ranks, and what rank 0 says reaches the job."""
+    backend = "nccl" if get_device().type == "cuda" else "gloo"
+    with process_group(backend, COLLECTIVE_TIMEOUT_S), relaying(silent=rank_and_world()[0] > 0):
+        yield
 
 
 def _train(job: PhaseJob, place: Place) -> Stopped | None:
@@ -235,7 +249,7 @@ def _seen_here(place: Place) -> Place:
 
 def _score_worker(config: dict[str, Any]) -> Evaluation | Stopped:
     try:
-        with relaying(silent=rank_and_world()[0] > 0):
+        with _as_rank():
             return score_checkpoint(**config, device=get_device())
     except USER_ERRORS as error:
         return Stopped.by(error)

@@ -2,10 +2,8 @@
 
 import dataclasses
 import json
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
-import ray
 import torch
 from ray import tune
 from ray.tune.integration.ray_train import TuneReportCallback
@@ -16,8 +14,6 @@ from reid.data import HoldOut
 from reid.stages import stage_of
 from reid.storage import Place
 from reid.training import EpochRecord, PhaseJob, PhaseState, load_state
-
-Result = TypeVar("Result")
 
 NO_CONTEXT: Any = None
 """Of the Train run, which the callback does not look at."""
@@ -59,10 +55,7 @@ def train_trial(config: dict[str, Any], job: TrialJob) -> None:
     in_process = job.config.scaling.num_workers == 0
     place = job.folder_of(config["number"]) / job.phase
     try:
-        if in_process:
-            checkpoint = fit(phase_job, place=place, observe=ReportHere())
-        else:
-            checkpoint = drive(fit, phase_job, place=place, observe=ReportFromController())
+        checkpoint = fit(phase_job, place=place, observe=ReportHere() if in_process else ReportFromController())
     except NoRoomError as error:  # the trial is not to blame
         tune.report({"no_room": str(getattr(error, "cause", error))})
         return
@@ -74,18 +67,6 @@ def train_trial(config: dict[str, Any], job: TrialJob) -> None:
         tune.report({"error": f"{type(error).__name__}: {lines[-1]}"})
         raise
     tune.report(as_result(load_state(checkpoint).history))  # also for a trial that had finished before
-
-
-def drive(function: Callable[..., Result], *arguments: Any, **named: Any) -> Result:
-    """Call a function that starts a Ray Train run, in a process of its own that has the cluster's address.
-
-    Ray Train frees the workers of a run that was killed, as a stopped trial is, by asking at that address; without, it
-    looks for a cluster on the node, and gives up where it finds several.
-    """
-    address = {"RAY_ADDRESS": ray.get_runtime_context().gcs_address}
-    task = ray.remote(num_cpus=0, max_retries=0, runtime_env={"env_vars": address})(function)
-    result: Result = ray.get(task.remote(*arguments, **named))
-    return result
 
 
 class ReportHere:
