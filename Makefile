@@ -6,11 +6,12 @@ SHELL := bash
 PYTHON ?= python3
 PORT ?= 5000
 EXPERIMENT ?= reid
+NODES ?= 2
 VENV := .venv
 INSTALLED := $(VENV)/.installed
 STORAGE = $(or $(REID_STORAGE),$(HOME)/reid)
 
-.PHONY: help pipeline test test-fast bench chaos outages ui lint docs audit
+.PHONY: help pipeline test test-fast bench chaos cluster outages ui lint docs audit
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -32,6 +33,9 @@ chaos: $(INSTALLED) ## kill parts of running jobs and look what it costs; ARGS='
 
 outages: $(INSTALLED) ## train while MLflow's server is stopped, dead, restarted, silent or failing, and look what it costs
 	$(VENV)/bin/python benchmarks/outages.py $(ARGS)
+
+cluster: $(INSTALLED) ## start a cluster of several nodes on this machine, with S3, PostgreSQL and MLflow, until Ctrl-C; NODES=3
+	@PYTHONPATH=tests $(VENV)/bin/python -m bed --nodes "$(NODES)"
 
 ui: $(INSTALLED) ## open the experiment browser of $REID_STORAGE (default ~/reid) on 127.0.0.1; PORT=5001 moves it
 	@$(VENV)/bin/reid ui --storage "$(STORAGE)" --port "$(PORT)" --experiment "$(EXPERIMENT)"

@@ -9,10 +9,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+import psutil
 
 from bed.machine import NETWORK, Loopback, Machine, Namespaces, refused
 from bed.services import BUCKET, Service, start_mlflow, start_postgres, start_s3, wait_for
@@ -38,6 +41,8 @@ class Bed:
 
     folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="b")))  # short: it holds Unix sockets
     why_loopback: str | None = field(default_factory=refused)
+    reachable: bool = False
+    """Whether this machine, outside of the bed, reaches those in it; of one bed at a time."""
     machines: dict[str, Machine] = field(default_factory=dict)
     ports: dict[str, int] = field(default_factory=dict)
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
@@ -46,7 +51,9 @@ class Bed:
     def __enter__(self) -> Self:
         self.folder.chmod(0o711)  # PostgreSQL's user reaches its own folder
         self.shared.mkdir()
-        self._machine("services")
+        services = self._machine("services")
+        if self.reachable and isinstance(services, Namespaces):
+            services.connect_this_machine()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
@@ -68,6 +75,10 @@ class Bed:
     def dashboard(self) -> str:
         return f"http://{self.machines['head'].address}:{self._port('dashboard')}"
 
+    def token_file(self, name: str) -> Path:
+        """By which a machine's user is let into the cluster."""
+        return self.folder / name / "home" / ".ray" / "auth_token"
+
     def environment(self, name: str) -> dict[str, str]:
         """What a user of a machine has set."""
         own = {name: value for name, value in os.environ.items() if not name.startswith(OTHERWISE)}
@@ -75,8 +86,8 @@ class Bed:
             "HOME": str(self.folder / name / "home"),
             "PATH": f"{SCRIPTS}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(ROOT / "platform"),
-            "TMPDIR": str(self.shared),
-            "RAY_TMPDIR": str(self.shared),
+            "TMPDIR": str(self._temporary(name)),
+            "RAY_TMPDIR": str(self._temporary(name)),
             "RAY_AUTH_MODE": "token",
             "OMP_NUM_THREADS": "1",
             "AWS_ENDPOINT_URL": f"http://{self.machines['services'].address}:{self._port('s3')}",
@@ -113,6 +124,14 @@ class Bed:
         assert status == 0, log.read_text()
         return log.read_text()
 
+    def processes(self, name: str) -> list[str]:
+        """Titles of all that runs on a machine."""
+        titles = []
+        for process in self.machines[name].processes():
+            with suppress(psutil.Error):  # ended meanwhile
+                titles.append(" ".join(process.cmdline()))
+        return titles
+
     def start_s3(self) -> Service:
         return self._serve(start_s3, "s3")
 
@@ -129,6 +148,9 @@ class Bed:
         folder = self.folder / "services"
         return start(self.machines["services"], self._port(name), folder, self.environment("services"))
 
+    def _temporary(self, name: str) -> Path:
+        return self.shared if self.why_loopback is None else self.folder / name / "t"
+
     def _machine(self, name: str) -> Machine:
         number, folder = next(self.numbers), self.folder / name
         if self.why_loopback is None:
@@ -136,9 +158,9 @@ class Bed:
             assert switch is None or isinstance(switch, Namespaces)
             self.machines[name] = Namespaces(name, f"{NETWORK}.{number}", folder, self.shared, switch)
         else:
-            folder.mkdir()
+            self._temporary(name).mkdir(parents=True)
             self.machines[name] = Loopback(name, f"127.0.0.{1 + number}")
-        token = folder / "home" / ".ray" / "auth_token"
+        token = self.token_file(name)
         token.parent.mkdir(parents=True)
         token.touch(mode=0o600)
         token.write_text(self.token)

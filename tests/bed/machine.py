@@ -20,7 +20,7 @@ KILLED_WITH_US = ("setpriv", "--pdeathsig", "KILL", "--")
 
 SETUP = """
 set -e
-mount -t tmpfs -o size=2g tmpfs /dev/shm
+mount -t tmpfs tmpfs /dev/shm
 mount --bind "$1/hosts" /etc/hosts
 mount --bind "$1/tmp" "$3"
 hostname "$2"
@@ -39,6 +39,10 @@ class Machine(Protocol):
 
     def start(self, *command: str | Path, environment: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
         """A process of the machine, which ends with this one."""
+        ...
+
+    def processes(self) -> list[psutil.Process]:
+        """All that run on it."""
         ...
 
     def switch_off(self) -> None:
@@ -78,7 +82,9 @@ class Namespaces:
         hosts.write_text(f"127.0.0.1 localhost\n127.0.1.1 {self.name}\n")
         isolated = ("unshare", *ISOLATED, "--fork", "--kill-child", "--mount-proc")
         setup = ("bash", "-c", SETUP, "bash", str(self.folder), self.name, str(self.shared))
-        self.first = subprocess.Popen([*KILLED_WITH_US, *isolated, *setup], stdout=subprocess.PIPE)
+        self.first = subprocess.Popen(
+            [*KILLED_WITH_US, *isolated, *setup], stdout=subprocess.PIPE, start_new_session=True
+        )
         assert self.first.stdout is not None
         assert self.first.stdout.readline() == b"up\n", f"{self.name} did not come up"
         self._connect()
@@ -95,6 +101,19 @@ class Namespaces:
         self._within("ip", "address", "add", f"{self.address}/24", "dev", device)
         self._within("ip", "link", "set", device, "up")
 
+    def connect_this_machine(self) -> None:
+        """Lets this machine reach all that are connected to the bridge, until they end."""
+        device, port = "reid-bed", "to-outside"
+        peer = ("peer", "name", port, "netns", str(self._pid()))
+        outside = ("ip", "address", "add", f"{NETWORK}.254/24", "dev", device)
+        for command in (
+            ("ip", "link", "add", device, "type", "veth", *peer),
+            outside,
+            ("ip", "link", "set", device, "up"),
+        ):
+            subprocess.run(command, check=True)
+        self._within("ip", "link", "set", port, "master", "br0", "up")
+
     def _pid(self) -> int:
         """Of its first process, as this machine numbers it."""
         (first,) = psutil.Process(self.first.pid).children()
@@ -108,6 +127,9 @@ class Namespaces:
         within = ("nsenter", f"--target={self._pid()}", *ISOLATED, f"--wd={Path.cwd()}", "--")
         self.entered.append(_start([*within, *KILLED_WITH_US, *map(str, command)], environment, log))
         return self.entered[-1]
+
+    def processes(self) -> list[psutil.Process]:
+        return _families([self.first.pid, *(process.pid for process in self.entered)])
 
     def switch_off(self) -> None:
         if self.first.poll() is None:
@@ -132,12 +154,11 @@ class Loopback:
         self.started.append(_start([*KILLED_WITH_US, *map(str, command)], environment, log))
         return self.started[-1]
 
+    def processes(self) -> list[psutil.Process]:
+        return _families([process.pid for process in self.started])
+
     def switch_off(self) -> None:
-        family = []
-        for process in self.started:
-            with suppress(psutil.NoSuchProcess):
-                root = psutil.Process(process.pid)
-                family += [root, *root.children(recursive=True)]
+        family = self.processes()
         for member in family:
             with suppress(psutil.NoSuchProcess):
                 member.kill()
@@ -146,6 +167,18 @@ class Loopback:
             process.wait(GONE_S)
 
 
+def _families(roots: Sequence[int]) -> list[psutil.Process]:
+    """Processes by number, with all that descend from them."""
+    found = []
+    for number in roots:
+        with suppress(psutil.NoSuchProcess):
+            root = psutil.Process(number)
+            found += [root, *root.children(recursive=True)]
+    return found
+
+
 def _start(command: Sequence[str], environment: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
     with log.open("ab") as sink:
-        return subprocess.Popen(command, env=dict(environment), stdout=sink, stderr=subprocess.STDOUT)
+        return subprocess.Popen(
+            command, env=dict(environment), stdout=sink, stderr=subprocess.STDOUT, start_new_session=True
+        )

@@ -1,4 +1,4 @@
-"""A cluster that a job starts for itself: nobody outside of this machine reaches any of its processes."""
+"""A cluster that a job starts for itself, beside another one: nobody outside of this machine reaches its processes."""
 
 import ipaddress
 import os
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from bed import Bed
 
 ROOT = Path(__file__).parents[2]
 ONE_PHASE = [f"phases.{name}=null" for name in ("pose", "intermediate", "final")]
@@ -30,6 +31,14 @@ def folder() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="r"))
     yield folder
     shutil.rmtree(folder, ignore_errors=True)  # Ray's last process may still be writing
+
+
+@pytest.fixture
+def neighbour() -> Iterator[Bed]:
+    """Another cluster, of somebody else on this machine."""
+    with Bed(why_loopback="it is to be seen") as bed:
+        bed.start_head()
+        yield bed
 
 
 @dataclass
@@ -52,7 +61,10 @@ def look(driver: psutil.Process, found: dict[int, Listener]) -> None:
             found[socket.pid].sockets.add((socket.laddr.ip.removeprefix("::ffff:"), socket.laddr.port))
 
 
-def test_a_job_on_a_cluster_of_its_own_listens_on_loopback_alone(folder: Path, storage: Path) -> None:
+@pytest.mark.usefixtures("neighbour")
+def test_a_job_on_a_cluster_of_its_own_listens_on_loopback_alone_and_looks_for_no_other(
+    folder: Path, storage: Path
+) -> None:
     variables = {name: value for name, value in os.environ.items() if not name.startswith(OUTWARD)}
     settings = [part for text in ("scaling.num_workers=2", *ONE_PHASE) for part in ("--set", text)]
     found: dict[int, Listener] = defaultdict(Listener)
@@ -72,6 +84,8 @@ def test_a_job_on_a_cluster_of_its_own_listens_on_loopback_alone(folder: Path, s
     finally:
         job.kill()
     assert job.wait() == 0, (folder / "log").read_text()
+    confused = [file.name for file in folder.rglob("worker-*") if "multiple active Ray" in file.read_text()]
+    assert confused == []
     outward = {
         f"{address}:{port} of {sorted(listener.titles)}"
         for listener in found.values()

@@ -112,7 +112,7 @@ class ScalingConfig(Section):
     max_failures: Count = 3
     """Times a phase may restart from its last checkpoint after a worker was lost."""
     start_timeout: float = Field(120, gt=0, le=MAX_TIMEOUT)
-    """Seconds to wait for the cluster to place the workers."""
+    """Seconds to wait for the cluster to place the workers, at first and whenever some were lost."""
 
     @property
     def min_workers(self) -> int:
