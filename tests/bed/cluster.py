@@ -51,7 +51,7 @@ class Bed:
     def __enter__(self) -> Self:
         self.folder.chmod(0o711)  # PostgreSQL's user reaches its own folder
         self.shared.mkdir()
-        services = self._machine("services")
+        services = self.add("services")
         if self.reachable and isinstance(services, Namespaces):
             services.connect_this_machine()
         return self
@@ -96,16 +96,32 @@ class Bed:
             "AWS_DEFAULT_REGION": "us-east-1",
         }
 
+    def add(self, name: str) -> Machine:
+        """A machine on which nothing runs yet."""
+        number, folder = next(self.numbers), self.folder / name
+        if self.why_loopback is None:
+            switch = self.machines.get("services")
+            assert switch is None or isinstance(switch, Namespaces)
+            self.machines[name] = Namespaces(name, f"{NETWORK}.{number}", folder, self.shared, switch)
+        else:
+            self._temporary(name).mkdir(parents=True)
+            self.machines[name] = Loopback(name, f"127.0.0.{1 + number}")
+        token = self.token_file(name)
+        token.parent.mkdir(parents=True)
+        token.touch(mode=0o600)
+        token.write_text(self.token)
+        return self.machines[name]
+
     def start_head(self) -> None:
         """The cluster, with a head that computes nothing."""
-        address = self._machine("head").address
+        address = self.add("head").address
         where = (f"--port={self._port('gcs')}", f"--dashboard-port={self._port('dashboard')}")
         client = f"--ray-client-server-port={self._port('client')}"
         self._start_ray("head", "--head", "--num-cpus=0", *where, client, f"--dashboard-host={address}")
 
     def start_node(self, name: str, cpus: int = 1) -> None:
         """A node that joins the cluster; one of that name may have been there before."""
-        self._machine(name)
+        self.add(name)
         self._start_ray(name, f"--address={self.address}", f"--num-cpus={cpus}")
 
     def switch_off(self, name: str) -> None:
@@ -150,21 +166,6 @@ class Bed:
 
     def _temporary(self, name: str) -> Path:
         return self.shared if self.why_loopback is None else self.folder / name / "t"
-
-    def _machine(self, name: str) -> Machine:
-        number, folder = next(self.numbers), self.folder / name
-        if self.why_loopback is None:
-            switch = self.machines.get("services")
-            assert switch is None or isinstance(switch, Namespaces)
-            self.machines[name] = Namespaces(name, f"{NETWORK}.{number}", folder, self.shared, switch)
-        else:
-            self._temporary(name).mkdir(parents=True)
-            self.machines[name] = Loopback(name, f"127.0.0.{1 + number}")
-        token = self.token_file(name)
-        token.parent.mkdir(parents=True)
-        token.touch(mode=0o600)
-        token.write_text(self.token)
-        return self.machines[name]
 
     def _start_ray(self, name: str, *options: str) -> None:
         machine, log = self.machines[name], self.folder / name / "ray.log"
