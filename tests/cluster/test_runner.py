@@ -4,7 +4,8 @@ import json
 import pickle
 import re
 import shutil
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,24 @@ def test_a_worker_reports_every_epoch_and_stops_where_others_must_stop_too(
     assert damaged is not None
     assert f"delete the folder {place}" in damaged.reason
     assert not damaged.no_room
+
+
+def test_workers_that_do_not_meet_are_lost_and_not_stopped(
+    job: PhaseJob, tmp_path: Path, reported: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a worker raises, Ray Train restarts; what it returns, it does not."""
+
+    @contextmanager
+    def unreachable(*_: object) -> Iterator[None]:
+        raise RuntimeError("rank 1 on b does not reach the other workers")
+        yield
+
+    monkeypatch.setattr(runner, "process_group", unreachable)
+    with pytest.raises(RuntimeError, match="does not reach"):
+        runner._train_worker({"job": job, "place": Place(tmp_path / "baseline")})
+    with pytest.raises(RuntimeError, match="does not reach"):
+        runner._score_worker({})
+    assert reported == []
 
 
 def test_a_non_finite_loss_stops_the_phase_and_keeps_what_was_finished(job: PhaseJob, tmp_path: Path) -> None:
