@@ -19,7 +19,9 @@ HERE = Path(__file__).parent
 JOB = HERE.parents[1] / "jobs" / "full_pipeline.py"
 STORAGE = "s3://reid/work"
 EPOCHS = {"baseline": 3, "final": 2}
-ELASTIC_EPOCHS = 16
+ELASTIC_EPOCHS = 40
+ROUNDING = 1e-3
+"""Of a tensor's largest weight: by how much another number of workers, which adds in another order, may differ."""
 WITHOUT = ("precision=fp32", "phases.pose=null", "phases.intermediate=null")
 SHORT = (*WITHOUT, *(f"phases.{phase}.epochs={epochs}" for phase, epochs in EPOCHS.items()))
 LONG = (
@@ -140,9 +142,8 @@ def test_an_elastic_run_goes_on_smaller_and_grows(bed: Bed, alone: Path, tmp_pat
     bed.run("services", sys.executable, JOB, *steady, seconds=900)
     found, wanted = (last_weights(tmp_path / name) for name in ("storage", "steady"))
     assert found.keys() == wanted.keys()
-    far = {name: float(abs(found[name] - wanted[name]).max()) for name in found}
-    print(log.read_text(), sorted(far.items(), key=lambda item: -item[1])[:20])
-    assert max(far.values()) == 0
+    for name, weights in wanted.items():
+        assert abs(found[name] - weights).max() <= ROUNDING * abs(weights).max(), name
 
 
 def last_weights(storage: Path) -> dict[str, Any]:
