@@ -150,7 +150,7 @@ def estimate_phase(config: RunConfig, phase: str, counts: Mapping[str, Counts]) 
         images=images,
         images_per_second=rate,
         seconds=START_S + (images + scored * FORWARD_SHARE) / rate,
-        bytes_kept=(KEPT_CHECKPOINTS + 1) * (weights + ADAM_STATES * trained),
+        bytes_kept=KEPT_CHECKPOINTS * (weights + ADAM_STATES * trained) + weights,
     )
 
 

@@ -222,9 +222,8 @@ class Experiment:
         return publish_checkpoint(
             training.config,
             self.finished[training.name],
-            storage=self.run.storage,
+            self.run.storage.place("exports", key),
             recorder=self.workspace.recorder,
-            names=("exports", key),
             alias=alias,
             run_key=key,
             rival=rival,

@@ -22,7 +22,7 @@ class Training:
     """See `PhaseJob`; so too `scoring`."""
     scoring: Scoring = "illustrated"
     keeps_model: bool = True
-    """Whether MLflow gets its checkpoint."""
+    """Whether MLflow gets its model."""
     folders: tuple[str, ...] | None = None
     """Its place in the run's folder; none = its name, then its phase."""
 

@@ -21,7 +21,6 @@ from reid.config import (
     JobStoppedError,
     RunConfig,
     load_config,
-    require_no_password,
     without_passwords,
 )
 from reid.jobs.settings import listed_settings, settings_text
@@ -180,10 +179,9 @@ class PlaceType(click.ParamType["Place"]):
         from reid.storage import Place
 
         try:
-            require_no_password(value)
+            return Place(value).absolute
         except ValueError as error:
-            self.fail(f"the address {error}", param, ctx)
-        return Place(value).absolute
+            self.fail(str(error), param, ctx)
 
 
 def takes_checkpoint(*, required: bool = True) -> Callable[[Function], Function]:

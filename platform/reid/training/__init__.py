@@ -1,6 +1,7 @@
 """What a stage is, and the loop that trains any of them: one step, one cadence, checkpoints. Without a cluster."""
 
 from reid.training.checkpoint import (
+    MODEL,
     PICTURES,
     STATE,
     Save,
@@ -31,6 +32,7 @@ from reid.training.step import NonFiniteLossError, train_step
 
 __all__ = [
     "KEPT_CHECKPOINTS",
+    "MODEL",
     "PICTURES",
     "STATE",
     "Build",

@@ -33,7 +33,7 @@ def write_checkpoint(folder: Place, epoch: int, save: Save) -> None:
         with temporary_folder("checkpoint") as copy:
             with room_for(copy, save.size):
                 save(copy)
-            _upload(copy, place)
+            place.upload(copy, last=STATE)
     for old in checkpoints_in(folder)[:-KEPT_CHECKPOINTS]:
         old.delete()
 
@@ -61,13 +61,3 @@ def last_sound_checkpoint(folder: Place) -> Place | None:
             "command again, which trains the phase anew"
         )
     return None
-
-
-def _upload(copy: Path, place: Place) -> None:
-    """Copy a checkpoint; its state comes last, so one that has it is whole."""
-    files = [file for file in copy.rglob("*") if file.is_file()]
-    for file in sorted(files, key=lambda file: file.name == STATE):
-        target = place
-        for name in file.relative_to(copy).parts:
-            target = target / name
-        target.upload(file)
