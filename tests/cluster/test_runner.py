@@ -1,5 +1,6 @@
 """A phase in this process: what an exception in the middle leaves, and that going on changes no bit."""
 
+import itertools
 import json
 import pickle
 import re
@@ -13,7 +14,7 @@ import torch
 
 from reid.cluster import runner
 from reid.cluster.runner import PhaseFailedError, fit
-from reid.config import RunConfig
+from reid.config import RunConfig, with_settings
 from reid.stages import STAGES
 from reid.storage import DiskFullError, Place
 from reid.training import load_state, loop
@@ -33,6 +34,10 @@ def job(config: RunConfig, stores: dict[str, Path]) -> PhaseJob:
         store=str(stores["reid"]),
         start_from=(),
     )
+
+
+def with_epochs(job: PhaseJob, epochs: int) -> PhaseJob:
+    return replace(job, config=with_settings(job.config, {"phases.baseline.epochs": epochs}))
 
 
 @pytest.mark.slow
@@ -64,6 +69,41 @@ def test_going_on_after_an_exception_changes_no_bit(
     assert [{file.name for file in (place / "pictures").iterdir()} for place in (found, expected)] == [
         {"cameras.png", "cmc.png", "ranked.png"}
     ] * 2
+
+
+@pytest.mark.slow
+def test_only_what_a_checkpoint_holds_is_told_and_going_on_from_it_changes_no_bit(
+    job: PhaseJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkpoint after every second epoch, and the power goes in the one after the next."""
+    whole: list[PhaseState] = []
+    job = with_epochs(job, 5)
+    expected = Path(fit(job, place=Place(tmp_path / "whole" / "baseline"), observe=whole.append))
+    rare = replace(job, config=with_settings(job.config, {"scaling.checkpoint_epochs": 2}))
+    train_step = loop.train_step
+
+    def failing(*args: Any, place: str, **kwargs: Any) -> Any:
+        if place == "phase baseline, epoch 4, step 1":
+            raise RuntimeError("the power went")
+        return train_step(*args, place=place, **kwargs)
+
+    parts: list[PhaseState] = []
+    place = Place(tmp_path / "parts" / "baseline")
+    with monkeypatch.context() as broken:
+        broken.setattr(loop, "train_step", failing)
+        with pytest.raises(RuntimeError, match="the power went"):
+            fit(rare, place=place, observe=parts.append)
+    assert [state.epoch for state in parts] == [2]
+    assert place.names() == ["epoch_0002"]
+    found = Path(fit(rare, place=place, observe=parts.append))
+    assert [state.epoch for state in parts] == [2, 4, 5]
+    assert place.names() == ["epoch_0004", "epoch_0005"]
+    for name in ("model.safetensors", "optimizer.safetensors"):
+        assert (found / name).read_bytes() == (expected / name).read_bytes()
+    for earlier, later in itertools.pairwise(parts):
+        assert later.history[: earlier.epoch] == earlier.history, "what was told is contradicted"
+    losses = [[record.metrics["train/total"] for record in states[-1].history] for states in (parts, whole)]
+    assert losses[0] == losses[1]
 
 
 @pytest.mark.slow
@@ -130,6 +170,12 @@ def test_a_worker_reports_every_epoch_and_stops_where_others_must_stop_too(
     assert stopped.no_room
     assert stopped.reason.startswith("the disk of üüü")
     assert reported == []
+    rare = replace(job, config=with_settings(job.config, {"scaling.checkpoint_epochs": 2}))
+    assert runner._train_worker({"job": rare, "place": place}) is None
+    assert [PhaseState.from_json(json.loads(report["state"])).epoch for report in reported] == [2, 3]
+    reported.clear()
+    place.delete()
+    Path(place).mkdir()
     assert runner._train_worker(argument) is None
     states = [PhaseState.from_json(json.loads(report["state"])) for report in reported]
     assert [state.epoch for state in states] == [1, 2, 3]

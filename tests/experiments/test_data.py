@@ -10,7 +10,7 @@ from reid.config import RunConfig, load_config
 from reid.data import TEXTURES, DataError, ReIDBatches, open_dataset, open_store
 from reid.experiments import prepare_all
 from reid.stages import STAGES
-from reid.storage import Place
+from reid.storage import Place, Storage
 
 SETTINGS = ("scaling.num_workers=0", "phases.pose=null", "data.height=32", "data.width=16")
 
@@ -33,9 +33,9 @@ def test_a_copy_that_was_cut_off_is_made_anew(tmp_path: Path, monkeypatch: pytes
     (store,) = (remote / "stores").iterdir()
     assert sorted(file.name for file in store.iterdir()) == ["gallery-00000.arrow", "gallery-textures-00000.arrow"]
     with pytest.raises(DataError, match="holds no prepared dataset"):
-        open_store(store.as_uri(), remote.as_uri())
+        open_store(store.as_uri(), Storage(remote.as_uri()))
     prepare_all(config)
-    assert open_store(store.as_uri(), remote.as_uri()).digest == open_dataset(store).digest
+    assert open_store(store.as_uri(), Storage(remote.as_uri())).digest == open_dataset(store).digest
 
 
 def test_the_pose_phase_sees_crops_or_whole_images(storage: Path) -> None:

@@ -15,7 +15,7 @@ from PIL import Image
 import reid
 from reid import jobs
 from reid.data import DescriptorTable, open_store
-from reid.storage import Place
+from reid.storage import Place, Storage
 
 SETTINGS = (
     "data.height=32",
@@ -73,12 +73,15 @@ def test_every_job_finds_what_the_others_wrote(
     assert (root / "runs" / key / "pictures" / "cmc.png").read().startswith(b"\x89PNG")
 
     store = next(root / "stores" / name for name in (root / "stores").names() if name.startswith("embedded"))
-    query = open_store(store, root).splits["query"].names[0]
+    dataset = open_store(store, Storage(root))
+    query = dataset.splits["query"].names[0]
     arguments = ("--checkpoint", checkpoint, "--images", store, "--output", root / "tables")
     command("extract")(*arguments, "--query", f"query/{query}", "--top", "3")
     table = root / "tables" / "descriptors.parquet"
     filesystem, path = table.resolve()
-    assert pq.read_table(path, filesystem=filesystem).num_rows == sum(map(len, open_store(store, root).splits.values()))
+    assert pq.read_table(path, filesystem=filesystem).num_rows == sum(
+        map(len, open_store(store, Storage(root)).splits.values())
+    )
     assert DescriptorTable(table).origin.images == store
     command("extract")("--descriptors", table, "--query", f"query/{query}", "--sheet", root / "found.png")
     assert Image.open(io.BytesIO((root / "found.png").read())).format == "PNG"

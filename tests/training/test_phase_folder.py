@@ -8,9 +8,17 @@ import pytest
 import torch
 from torch import nn
 
-from reid.config import RunConfig
+from reid.config import RunConfig, ScalingConfig
 from reid.storage import Place
-from reid.training import CheckpointError, EpochRecord, PhaseState, last_sound_checkpoint, write_checkpoint
+from reid.training import (
+    Cadence,
+    CheckpointError,
+    EpochRecord,
+    PhaseState,
+    last_sound_checkpoint,
+    phase_folder,
+    write_checkpoint,
+)
 from reid.training.checkpoint import Save
 from reid.training.phase_folder import checkpoints_in
 
@@ -54,6 +62,33 @@ def test_the_last_two_are_kept_and_nothing_else(written: list[Place], folder: Pl
     assert [place.name for place in written] == ["epoch_0002", "epoch_0003"]
     assert sorted(path.name for path in on_disk(folder).iterdir()) == ["epoch_0002", "epoch_0003"]
     assert last_sound_checkpoint(folder) == written[-1]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "minutes", "first", "expected"),
+    [
+        (1, 0, 1, [1, 2, 3, 4, 5, 6, 7]),
+        (3, 0, 1, [3, 6, 7]),
+        (3, 0, 3, [5, 7]),
+        (9, 0, 1, [7]),
+        (1, 3, 1, [2, 4, 6, 7]),
+        (3, 3, 1, [3, 6, 7]),
+        (1, 60, 1, [7]),
+    ],
+)
+def test_a_checkpoint_is_due_after_so_many_epochs_and_minutes_and_after_the_last(
+    monkeypatch: pytest.MonkeyPatch, epochs: int, minutes: float, first: int, expected: list[int]
+) -> None:
+    """Of seven epochs of two minutes each, gone on with before the first."""
+    now = [0.0]
+    monkeypatch.setattr(phase_folder.time, "monotonic", lambda: now[0])
+    cadence = Cadence(ScalingConfig(checkpoint_epochs=epochs, checkpoint_minutes=minutes), 7)
+    due = []
+    for epoch in range(first, 8):
+        now[0] += 120
+        if cadence.is_due(epoch):
+            due.append(epoch)
+    assert due == expected
 
 
 def test_there_may_be_none(folder: Place) -> None:

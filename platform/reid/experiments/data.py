@@ -92,7 +92,7 @@ def prepare_all(config: RunConfig) -> Stores:
     """Prepare everything that the configured phases read."""
     config = without_unfed_phases(config)
     check_phases(config)
-    storage = Storage(config.storage)
+    storage = Storage.of(config)
     storage.make_ready()
     if config.scaling.num_workers:
         connect(config.extensions)

@@ -64,7 +64,7 @@ def run_dry(config: RunConfig, job: str) -> None:
     """
     check_phases(config)
     say(f"workers: {_placement(config)}")
-    storage = Storage(config.storage)
+    storage = Storage.of(config)
     counts = {kind.name: counts_of(config, storage, kind) for kind in kinds_of(config)}
     stores = sum((each.train + each.scored) * config.data.height * config.data.width * 3 for each in counts.values())
     say(f"stores: about {stores / 1e6:,.0f} MB in {config.storage}")

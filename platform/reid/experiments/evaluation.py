@@ -28,13 +28,13 @@ def run_evaluation(config: RunConfig, *, checkpoint: Place) -> dict[str, float]:
         ValueError: settings, data, cluster or checkpoint do not permit it.
         PhaseFailedError: the checkpoint does not fit the model's settings.
     """
-    storage = Storage(config.storage)
+    storage = Storage.of(config)
     storage.make_ready()
     recorder = open_recorder(config, storage)
     state = load_state(checkpoint)
     join_cluster(config, [config.scaling])
     store = prepare_data(config, storage, [REID])[REID.name]
-    dataset = open_store(store, config.storage)
+    dataset = open_store(store, storage)
     if config.evaluation.rerank:
         require_rerankable(len(dataset.splits["query"]) + len(dataset.splits["gallery"]))
     key = f"{config.name}-evaluation-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"

@@ -43,7 +43,7 @@ def run_export(config: RunConfig, *, checkpoint: Place, alias: str, output: Plac
         ConnectionError: MLflow did not take it; the files are there.
     """
     require_alias(alias)
-    storage = Storage(config.storage)
+    storage = Storage.of(config)
     storage.make_ready()
     recorder = open_recorder(config, storage)
     state = load_state(checkpoint)

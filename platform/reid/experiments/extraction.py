@@ -17,7 +17,7 @@ from reid.experiments.lookup import Lookup, look_up
 from reid.inference import descriptor_of
 from reid.progress import say_result, track
 from reid.stages import load_describer
-from reid.storage import Place
+from reid.storage import Place, Storage
 from reid.training import choose_device
 
 FILE_NAME = "descriptors.parquet"
@@ -69,7 +69,7 @@ def extract(config: RunConfig, extraction: Extraction) -> list[str]:
         settings=config.model_dump(mode="json"),
     )
     require_writable(table)
-    shares = shares_of(images, config.storage, names)
+    shares = shares_of(images, Storage.of(config), names)
     unreadable: list[str] = []
 
     def rows(described: Iterator[Described]) -> Iterator[pa.RecordBatch]:

@@ -15,7 +15,7 @@ from reid.evaluation import nearest
 from reid.inference import load_model_of
 from reid.pictures import Found, contact_sheet
 from reid.progress import say_result, show_table
-from reid.storage import Place
+from reid.storage import Place, Storage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ def look_up(config: RunConfig, wanted: Lookup) -> Place:
             the table's.
     """
     table = DescriptorTable(wanted.table)
-    images = TableImages(table, wanted.images, config.storage)
+    images = TableImages(table, wanted.images, Storage.of(config))
     rows = table.find(wanted.query)
     if len(rows) > 1:
         choices = ", ".join(f"{table.row(row)['split']}/{wanted.query}" for row in rows)

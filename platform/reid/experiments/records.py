@@ -10,8 +10,7 @@ from reid.data import Dataset
 from reid.experiments.description import begun
 from reid.experiments.model_card import phase_card
 from reid.experiments.training import Training
-from reid.progress import say
-from reid.stages import find_stage, stage_of
+from reid.stages import stage_of
 from reid.storage import DiskFullError, Storage
 from reid.tracking import COMMAND_TAG, DatasetInput, Measurement, Recorder, RunRecord, provenance, sqlite_file
 from reid.training import MODEL, PICTURES, STATE, PhaseState, Stage, pictures_in
@@ -137,7 +136,7 @@ def pictures_of(checkpoint: str) -> dict[str, str]:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EpochRecorder:
-    """Told of every finished epoch: prints a line and records it."""
+    """Records finished epochs, once a checkpoint holds them."""
 
     recorder: Recorder
     record: RunRecord
@@ -147,14 +146,3 @@ class EpochRecorder:
             self.recorder.put(with_history(self.record, state))
         except DiskFullError as error:  # no epoch is lost: the next one's record has them all, or the training's last
             logger.error("%s", error)
-        metrics = state.history[-1].metrics
-        stage = find_stage(state.stage)
-        metric, name = stage.headline
-        few = metric.replace("eval/", "sample/")
-        sample = f"{state.config.evaluation.sample} people alone" if stage.describes else "a sample"
-        score = f", {name} {metrics[few]:.1%} among {sample}" if few in metrics else ""
-        score = f", {name} {metrics[metric]:.1%}" if metric in metrics else score
-        say(
-            f"{self.record.name}: epoch {state.epoch}/{state.config.phases[state.phase].epochs}, "
-            f"loss {metrics['train/total']:.3f}, {metrics['train/images_per_second']:.0f} images/s{score}"
-        )

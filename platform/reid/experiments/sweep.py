@@ -276,7 +276,7 @@ def _require_searchable(config: RunConfig) -> None:
         )
     if "descriptor_dim" in config.search.objectives:
         descriptor_dim(config)
-    storage = Storage(config.storage)
+    storage = Storage.of(config)
     if study_address(config) is None and not storage.is_local:
         raise ConfigError(
             f"search.study: is needed, since no database file can lie at {storage.root}; give the SQLAlchemy address "

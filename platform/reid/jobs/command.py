@@ -37,7 +37,7 @@ HELP_WIDTH = 110
 """Columns that the help takes at most, where the terminal has them."""
 JOB_ERRORS = (ValueError, ConnectionError, JobStoppedError)
 """What a user can remedy: one clear line instead of a traceback."""
-OF_ANOTHER_PLACE = {"storage", "tracking", "scaling", "extensions"}
+OF_ANOTHER_PLACE = {"storage", "cache_gb", "tracking", "scaling", "extensions"}
 """Settings of where a checkpoint was trained and recorded, and of what ran there: none that its user asked for."""
 
 

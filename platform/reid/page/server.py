@@ -19,7 +19,7 @@ from starlette.staticfiles import StaticFiles
 from reid.config import default_storage
 from reid.page.finder import Finder
 from reid.progress import say_result
-from reid.storage import Place
+from reid.storage import Place, Storage
 
 HOST = "127.0.0.1"
 SITE = Path(__file__).with_name("site")
@@ -45,7 +45,7 @@ def serve(table: str | os.PathLike[str], *, images: str | None = None, port: int
     Raises:
         ValueError: there is no such table, its model or its store is another by now, or the port is taken.
     """
-    finder = Finder(Place(table), images, default_storage())
+    finder = Finder(Place(table), images, Storage(default_storage()))
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

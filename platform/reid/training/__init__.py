@@ -25,7 +25,13 @@ from reid.training.loop import (
     run_phase,
 )
 from reid.training.optimizer import Rates, make_optimizer, train_mode
-from reid.training.phase_folder import KEPT_CHECKPOINTS, checkpoints_in, last_sound_checkpoint, write_checkpoint
+from reid.training.phase_folder import (
+    KEPT_CHECKPOINTS,
+    Cadence,
+    checkpoints_in,
+    last_sound_checkpoint,
+    write_checkpoint,
+)
 from reid.training.stage import Build, Evaluate, Know, Known, Labels, Stage, StageLoss, Terms, without_training_modules
 from reid.training.state import CheckpointError, DamagedCheckpointError, EpochRecord, PhaseState
 from reid.training.step import NonFiniteLossError, train_step
@@ -36,6 +42,7 @@ __all__ = [
     "PICTURES",
     "STATE",
     "Build",
+    "Cadence",
     "CheckpointError",
     "DamagedCheckpointError",
     "EpochRecord",

@@ -21,12 +21,14 @@ from reid.config import PhaseConfig, RunConfig
 from reid.data import Dataset, HoldOut, balanced_batches, hold_out, open_store, rank_slice, sample_of, shuffled_batches
 from reid.evaluation import Evaluation, require_rerankable
 from reid.models import carry_over
-from reid.progress import note, tracked
+from reid.progress import note, say, tracked
+from reid.storage import Storage
 from reid.training.average import WeightAverage
 from reid.training.checkpoint import Save, load_state, load_weights, restore
 from reid.training.device import resolve_precision
 from reid.training.distributed import ProcessGroupRanks, average_buffers, rank_and_world
 from reid.training.known import attach_known
+from reid.training.line import epoch_line
 from reid.training.optimizer import Rates, make_optimizer, set_learning_rate, train_mode
 from reid.training.schedule import learning_rate
 from reid.training.stage import Evaluate, Labels, Stage
@@ -77,8 +79,8 @@ class PhaseJob:
     def open(self) -> Dataset:
         """The dataset it trains and is scored on."""
         if self.hold_out is None:
-            return open_store(self.store, self.config.storage)
-        return hold_out(open_store(self.store, self.config.storage, splits=("train",)), self.hold_out)
+            return open_store(self.store, Storage.of(self.config))
+        return hold_out(open_store(self.store, Storage.of(self.config), splits=("train",)), self.hold_out)
 
 
 def run_phase(
@@ -100,7 +102,7 @@ def run_phase(
     config, settings, stage, rates = job.config, job.settings, job.stage, job.rates
     dtype = resolve_precision(config, device)
     dataset = job.open()
-    beside = {kind: open_store(place, config.storage) for kind, place in job.beside.items()}
+    beside = {kind: open_store(place, Storage.of(config)) for kind, place in job.beside.items()}
     labels = Labels.of(dataset)
     rows_R = [rank_slice(settings.batch_size, r, world, settings.images_per_identity or 1) for r in range(world)]
     ranks = ProcessGroupRanks([rows.stop - rows.start for rows in rows_R])
@@ -186,6 +188,8 @@ def run_phase(
             cmc=evaluation.cmc,
         )
         history = (*history, record)
+        if rank == 0 and job.run is not None:
+            say(epoch_line(record, job.title, stage, config, settings.epochs))
         state = PhaseState(
             phase=job.phase,
             config=config,

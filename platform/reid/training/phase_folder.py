@@ -1,8 +1,10 @@
 """A phase's own folder: the checkpoints of its last epochs, each of which is there whole or not at all."""
 
 import logging
+import time
 from pathlib import Path
 
+from reid.config import ScalingConfig
 from reid.storage import Place, room_for, temporary_folder, whole_folder
 from reid.training.checkpoint import STATE, Save, require_sound
 from reid.training.state import CheckpointError, DamagedCheckpointError
@@ -19,7 +21,7 @@ def checkpoints_in(folder: Place) -> list[Place]:
     return [folder / name for name in names if (folder / name / STATE).exists()]
 
 
-def write_checkpoint(folder: Place, epoch: int, save: Save) -> None:
+def write_checkpoint(folder: Place, epoch: int, save: Save) -> Place:
     """Write the checkpoint of an epoch, in the place of a former one of it, and delete all but the last few.
 
     Raises:
@@ -36,6 +38,31 @@ def write_checkpoint(folder: Place, epoch: int, save: Save) -> None:
             place.upload(copy, last=STATE)
     for old in checkpoints_in(folder)[:-KEPT_CHECKPOINTS]:
         old.delete()
+    return place
+
+
+class Cadence:
+    """After which epochs of a phase a checkpoint is written.
+
+    Args:
+        epochs: of the phase.
+    """
+
+    def __init__(self, scaling: ScalingConfig, epochs: int) -> None:
+        self._scaling, self._epochs = scaling, epochs
+        self._written: int | None = None
+        self._time = time.monotonic()
+
+    def is_due(self, epoch: int) -> bool:
+        """Asked after each epoch, of which it is the number; if True, a checkpoint of it is written."""
+        if self._written is None:
+            self._written = epoch - 1
+        epochs, minutes = epoch - self._written, (time.monotonic() - self._time) / 60
+        enough = epochs >= self._scaling.checkpoint_epochs and minutes >= self._scaling.checkpoint_minutes
+        if enough or epoch == self._epochs:
+            self._written, self._time = epoch, time.monotonic()
+            return True
+        return False
 
 
 def last_sound_checkpoint(folder: Place) -> Place | None:
