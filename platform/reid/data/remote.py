@@ -39,10 +39,7 @@ def local_copy(place: str | Path, cache: Cache, splits: Collection[str] | None =
     source = Place(place)
     if source.is_local:
         return Path(source)
-    try:
-        text = (source / MANIFEST).read()
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{source} holds no prepared dataset that can be read, check the address: {error}") from error
+    text = _manifest_text(source)
     manifest = parse_manifest(text, str(source)).only(splits)
     target = cache.use("cache", "-".join((manifest.digest, *sorted(splits or ()))))
     if not (target / MANIFEST).exists():
@@ -53,6 +50,22 @@ def local_copy(place: str | Path, cache: Cache, splits: Collection[str] | None =
         except FileExistsError:  # another process of this node has copied it meanwhile
             pass
     return target
+
+
+def manifest_of(place: Place) -> StoreManifest:
+    """Of a store, wherever it lies.
+
+    Raises:
+        DataError: there is none, or it is damaged or of another version.
+    """
+    return parse_manifest(_manifest_text(place), place)
+
+
+def _manifest_text(place: Place) -> bytes:
+    try:
+        return (place / MANIFEST).read()
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{place} holds no prepared dataset that can be read, check the address: {error}") from error
 
 
 def _copy(source: Place, manifest: StoreManifest, text: bytes, target: Path) -> None:

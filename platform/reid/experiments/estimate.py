@@ -96,11 +96,10 @@ def counts_of(config: RunConfig, storage: Storage, kind: DataKind) -> Counts:
     Raises:
         DataError: there is none of these.
     """
-    if (dataset := prepared(config, storage, kind)) is not None:
-        train = dataset.splits["train"]
-        others = sum(len(split) for name, split in dataset.splits.items() if name != "train")
-        identities = len(set(train.pids_N.tolist())) if kind.identities else 0
-        return Counts(train=len(train), scored=others, identities=identities)
+    if (manifest := prepared(config, storage, kind)) is not None:
+        train = manifest.splits["train"]
+        others = sum(split.rows for name, split in manifest.splits.items() if name != "train")
+        return Counts(train=train.rows, scored=others, identities=train.identities if kind.identities else 0)
     if config.data.name == EMBEDDED:
         size = SIZES[config.data.size]
         of_size = {

@@ -177,6 +177,7 @@ class Place(str):
             last: see `upload`.
         """
         if self.is_local:
+            Path(self).parent.mkdir(parents=True, exist_ok=True)
             yield Path(self)
             return
         with temporary_folder("new") as folder:
