@@ -15,9 +15,11 @@ import torch
 from reid.cluster import runner
 from reid.cluster.runner import PhaseFailedError, fit
 from reid.config import RunConfig, with_settings
+from reid.data import HoldOut
+from reid.evaluation import Evaluation
 from reid.stages import STAGES
 from reid.storage import DiskFullError, Place
-from reid.training import load_state, loop
+from reid.training import Scoring, load_state, loop
 from reid.training.checkpoint import PhaseState
 from reid.training.loop import PhaseJob
 
@@ -69,6 +71,29 @@ def test_going_on_after_an_exception_changes_no_bit(
     assert [{file.name for file in (place / "pictures").iterdir()} for place in (found, expected)] == [
         {"cameras.png", "cmc.png", "ranked.png"}
     ] * 2
+
+
+@pytest.mark.parametrize("scoring", ["illustrated", "plain"])
+def test_a_phase_that_holds_identities_out_keeps_its_best_checkpoint_unless_it_is_a_trials(
+    job: PhaseJob, tmp_path: Path, scoring: Scoring
+) -> None:
+    scores = iter((0.3, 0.9, 0.1, 0.2, 0.5))
+
+    def evaluate(*_: Any, labels: Any, illustrated: bool, beside: Any) -> Evaluation:
+        return Evaluation(metrics={"eval/mAP": next(scores)})
+
+    settings = {"evaluation.every": 1, "evaluation.sample": 0, "phases.baseline.epochs": 5}
+    job = replace(
+        job,
+        config=with_settings(job.config, settings),
+        stage=replace(job.stage, evaluate=evaluate),
+        hold_out=HoldOut(fraction=0.5, seed=0),
+        scoring=scoring,
+    )
+    place = Place(tmp_path / "baseline")
+    fit(job, place=place, observe=lambda _: None)
+    best = ["epoch_0002"] if scoring == "illustrated" else []
+    assert place.names() == [*best, "epoch_0004", "epoch_0005"]
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from reid.training import (
     CheckpointError,
     EpochRecord,
     PhaseState,
+    best_checkpoint,
     last_sound_checkpoint,
     phase_folder,
     write_checkpoint,
@@ -89,6 +91,33 @@ def test_a_checkpoint_is_due_after_so_many_epochs_and_minutes_and_after_the_last
         if cadence.is_due(epoch):
             due.append(epoch)
     assert due == expected
+
+
+@pytest.mark.parametrize(
+    ("scores", "kept"),
+    [
+        ([0.1, 0.5, 0.3, 0.2, 0.4], [2, 4, 5]),
+        ([0.5, 0.1, 0.5, 0.2, 0.4], [1, 4, 5]),
+        ([0.1, 0.2, 0.3, 0.4, 0.5], [4, 5]),
+        ([None, 0.1, None, None, None], [2, 4, 5]),
+        ([None] * 5, [4, 5]),
+    ],
+)
+def test_the_best_on_held_out_identities_is_kept_beside_the_last(
+    config: RunConfig, folder: Place, scores: list[float | None], kept: list[int]
+) -> None:
+    for epoch in range(1, 6):
+        save = save_of(config, epoch)
+        history = [
+            replace(record, metrics={} if score is None else {"eval/mAP": score})
+            for record, score in zip(save.state.history, scores[:epoch], strict=True)
+        ]
+        save = replace(save, state=replace(save.state, history=tuple(history)))
+        write_checkpoint(folder, epoch, save, judged_by="eval/mAP")
+    assert [place.name for place in checkpoints_in(folder)] == [f"epoch_{epoch:04d}" for epoch in kept]
+    best = best_checkpoint(folder, save.state.history, "eval/mAP")
+    assert best == (folder / f"epoch_{kept[0] if len(kept) == 3 else 5:04d}" if any(scores) else None)
+    assert last_sound_checkpoint(folder) == folder / "epoch_0005"
 
 
 def test_there_may_be_none(folder: Place) -> None:

@@ -195,7 +195,9 @@ def _train(job: PhaseJob, place: Place) -> Stopped | None:
 
     def report(state: PhaseState, save: Save) -> None:
         def write() -> Place | None:
-            return write_checkpoint(place, state.epoch, save) if cadence.is_due(state.epoch) else None
+            if not cadence.is_due(state.epoch):
+                return None
+            return write_checkpoint(place, state.epoch, save, judged_by=job.judged_by)
 
         if _from_rank_zero(write) is None:
             return
@@ -273,7 +275,7 @@ def _fit_in_process(job: PhaseJob, place: Place, observe: EpochObserver) -> Plac
 
     def report(state: PhaseState, save: Save) -> None:
         if cadence.is_due(state.epoch):
-            write_checkpoint(place, state.epoch, save)
+            write_checkpoint(place, state.epoch, save, judged_by=job.judged_by)
             observe(state)
 
     device = choose_device(job.config.scaling)

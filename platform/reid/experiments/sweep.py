@@ -20,7 +20,7 @@ from reid.experiments.data import without_unfed_phases
 from reid.experiments.experiment import Experiment, Workspace
 from reid.experiments.reports import write_report
 from reid.experiments.sweep_report import Final, sweep_page
-from reid.experiments.training import Training
+from reid.experiments.training import Training, best_checkpoints
 from reid.progress import say, say_result
 from reid.search import (
     ChosenSpace,
@@ -142,6 +142,7 @@ class Sweep:
         self._finish(list(trials.all()), winner, scores, final)
         run.finish(scores)
         places = {"run": run.folder, "winner's settings": run.folder / "winner.yaml"}
+        places |= best_checkpoints(shared, self.experiment.finished)
         results.show_places(places, self.experiment.workspace.recorder, self.experiment.record)
         return scores
 

@@ -15,19 +15,13 @@ from reid.training.checkpoint import (
 )
 from reid.training.device import autocast, choose_device, resolve_precision
 from reid.training.distributed import ProcessGroupRanks, gather_rows, rank_and_world
-from reid.training.loop import (
-    PhaseJob,
-    Scoring,
-    derive_seed,
-    epoch_images,
-    rates_of,
-    require_trainable,
-    run_phase,
-)
+from reid.training.job import PhaseJob, Scoring, rates_of
+from reid.training.loop import derive_seed, epoch_images, require_trainable, run_phase
 from reid.training.optimizer import Rates, make_optimizer, train_mode
 from reid.training.phase_folder import (
     KEPT_CHECKPOINTS,
     Cadence,
+    best_checkpoint,
     checkpoints_in,
     last_sound_checkpoint,
     write_checkpoint,
@@ -61,6 +55,7 @@ __all__ = [
     "StageLoss",
     "Terms",
     "autocast",
+    "best_checkpoint",
     "checkpoints_in",
     "choose_device",
     "derive_seed",

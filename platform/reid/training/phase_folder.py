@@ -2,32 +2,49 @@
 
 import logging
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from reid.config import ScalingConfig
 from reid.storage import Place, room_for, temporary_folder, whole_folder
 from reid.training.checkpoint import STATE, Save, require_sound
-from reid.training.state import CheckpointError, DamagedCheckpointError
+from reid.training.state import CheckpointError, DamagedCheckpointError, EpochRecord
 
 logger = logging.getLogger(__name__)
 
+PREFIX = "epoch_"
+"""Of the names of checkpoints."""
 KEPT_CHECKPOINTS = 2
 """So that there is one to fall back to where the last is damaged."""
 
 
 def checkpoints_in(folder: Place) -> list[Place]:
     """Whole ones, the oldest first."""
-    names = sorted(name for name in folder.names() if name.startswith("epoch_"))
+    names = sorted(name for name in folder.names() if name.startswith(PREFIX))
     return [folder / name for name in names if (folder / name / STATE).exists()]
 
 
-def write_checkpoint(folder: Place, epoch: int, save: Save) -> Place:
+def best_checkpoint(folder: Place, history: Sequence[EpochRecord], metric: str) -> Place | None:
+    """The one of the epoch that reached most, the first of equal ones; None where none was scored.
+
+    Args:
+        metric: of identities that were held out of the training.
+    """
+    epochs = {int(place.name.removeprefix(PREFIX)): place for place in checkpoints_in(folder)}
+    scores = {r.epoch: r.metrics[metric] for r in history if r.epoch in epochs and metric in r.metrics}
+    return epochs[max(scores, key=lambda epoch: (scores[epoch], -epoch))] if scores else None
+
+
+def write_checkpoint(folder: Place, epoch: int, save: Save, *, judged_by: str | None = None) -> Place:
     """Write the checkpoint of an epoch, in the place of a former one of it, and delete all but the last few.
+
+    Args:
+        judged_by: also keep the one that is the best by this metric, see `best_checkpoint`; none = not.
 
     Raises:
         DiskFullError: there is no room for it.
     """
-    place = folder / f"epoch_{epoch:04d}"
+    place = folder / f"{PREFIX}{epoch:04d}"
     if place.is_local:
         with room_for(place, save.size), whole_folder(Path(place), replace=True, lock=False) as partial:
             save(partial)
@@ -36,8 +53,10 @@ def write_checkpoint(folder: Place, epoch: int, save: Save) -> Place:
             with room_for(copy, save.size):
                 save(copy)
             place.upload(copy, last=STATE)
+    best = None if judged_by is None else best_checkpoint(folder, save.state.history, judged_by)
     for old in checkpoints_in(folder)[:-KEPT_CHECKPOINTS]:
-        old.delete()
+        if old != best:
+            old.delete()
     return place
 
 
