@@ -206,7 +206,7 @@ class Sweep:
                 tune.with_parameters(train_trial, job=job),
                 scaling=scaling,
                 at_once=at_once,
-                discard=lambda number: job.folder_of(number).delete(),
+                discard=lambda: job.discard({trial.number for trial in trials.all() if trial.ended is not None}),
             )
         job.folder.delete()
         return trials
