@@ -185,7 +185,7 @@ def test_a_worker_reports_every_epoch_and_stops_where_others_must_stop_too(
     assert re.fullmatch(rf"\S+ does not see {place}: set storage=… to a place that all nodes see", unseen.reason)
     Path(place).mkdir()
 
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise DiskFullError(f"the disk of {'ü' * 1000} is full")
 
     with monkeypatch.context() as small:
