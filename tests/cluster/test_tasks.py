@@ -9,7 +9,6 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-import reid
 from reid.cluster import map_on_cluster, nodes_that_see
 from reid.cluster.tasks import NODE_LABEL
 from reid.data import map_in_process, open_dataset, open_store, prepare
@@ -21,25 +20,22 @@ pytestmark = pytest.mark.cluster
 
 @pytest.fixture(scope="module")
 def nodes(s3: Callable[[str], str]) -> Iterator[list[str]]:
-    """Ids of the nodes, the head first, of one CPU each."""
+    """Ids of the nodes, of one CPU each, which have the environment that the S3 server is reached by."""
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     try:
         cluster.add_node(num_cpus=1)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("PYTHONPATH", str(Path(reid.__file__).parents[1]))
-            ray.init(address=cluster.address, log_to_driver=False)
-            cluster.wait_for_nodes()
-            yield [node["NodeID"] for node in ray.nodes()]  # type: ignore[no-untyped-call]
+        ray.init(address=cluster.address, log_to_driver=False)
+        cluster.wait_for_nodes()
+        yield [node["NodeID"] for node in ray.nodes()]  # type: ignore[no-untyped-call]
     finally:
         ray.shutdown()
         cluster.shutdown()
 
 
-def where(_: object) -> str:
-    return str(ray.get_runtime_context().get_node_id())
-
-
 def test_tasks_keep_to_the_nodes_that_are_named(nodes: list[str]) -> None:
+    def where(_: object) -> str:
+        return str(ray.get_runtime_context().get_node_id())
+
     assert all(node["Labels"][NODE_LABEL] == node["NodeID"] for node in ray.nodes())  # type: ignore[no-untyped-call]
     for node in nodes:
         assert set(map_on_cluster(where, range(4), [node])) == {node}
