@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from reid.data import DataError, map_in_process, open_dataset, open_store, plan_digest, prepare
-from reid.data.chunks import Chunk
+from reid.data.chunks import Chunk, Merge
 from reid.data.store import Encoding
 from reid.progress import Bar, Silence, listening
 from reid.storage import Place, Storage
@@ -237,6 +237,25 @@ def test_a_remote_store_is_prepared_where_it_lies_and_goes_on_where_it_was(
     assert set(store.names()) == files_below(tmp_path / "store")
     copy = open_store(store, Storage(os.environ["REID_STORAGE"]))
     assert copy.digest == local.digest == open_dataset(copy.path, verify=True).digest
+
+
+def test_two_nodes_that_prepare_the_same_at_once_both_have_it(
+    market_once: Path, tmp_path: Path, s3: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    root = Place(s3("at-once"))
+    monkeypatch.setenv("REID_STORAGE", root)
+
+    def overtaken(function: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[Any]:
+        """The other node, with locks of its own, comes to its end before the chunks of this one are merged."""
+        if isinstance(tasks[0], Merge):
+            monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other"))
+            prepare("embedded", market_once, root / "store")
+        return map_in_process(function, tasks)
+
+    digest = prepare("embedded", market_once, root / "store", map_tasks=overtaken).digest
+    assert digest == prepare("embedded", market_once, tmp_path / "store").digest
+    assert set((root / "store").names()) == files_below(tmp_path / "store")
 
 
 def elsewhere_one_by_one(function: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[Any]:

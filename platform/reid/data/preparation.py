@@ -100,14 +100,19 @@ def prepare_store(
     with FileLock(lock):
         if not (destination / MANIFEST).exists():
             splits = _read(manifest, source, image_size)
-            with room_for(destination, bytes_needed(splits, source, image_size, encoding)):
-                _start(destination, plan)
-                textures = _texture_chunks(splits, source, destination, image_size[0])
-                _write_texture_chunks(textures, source, destination, map_tasks)
-                chunks = _chunks(splits, source, destination, image_size, encoding)
-                _write_chunks(manifest.name, chunks, source, destination, map_tasks)
-                stored = _merge_chunks(chunks, textures, splits, destination, map_tasks)
-                _finish(destination, _store_manifest(manifest, source, plan, encoding, image_size, splits, stored))
+            try:
+                with room_for(destination, bytes_needed(splits, source, image_size, encoding)):
+                    _start(destination, plan)
+                    textures = _texture_chunks(splits, source, destination, image_size[0])
+                    _write_texture_chunks(textures, source, destination, map_tasks)
+                    chunks = _chunks(splits, source, destination, image_size, encoding)
+                    _write_chunks(manifest.name, chunks, source, destination, map_tasks)
+                    stored = _merge_chunks(chunks, textures, splits, destination, map_tasks)
+                    fields = _store_manifest(manifest, source, plan, encoding, image_size, splits, stored)
+                    (destination / MANIFEST).write(fields.model_dump_json(indent=1))
+            except FileNotFoundError:  # of chunks that another node has removed, being done with the same
+                if not (destination / MANIFEST).exists():
+                    raise
         return _finished(destination, plan)
 
 
@@ -266,10 +271,6 @@ def _store_manifest(
         splits=stored,
     )
     return fields.model_copy(update={"digest": content_digest(fields.model_dump(mode="json"))})
-
-
-def _finish(destination: Place, manifest: StoreManifest) -> None:
-    (destination / MANIFEST).write(manifest.model_dump_json(indent=1))
 
 
 def _finished(destination: Place, plan: str) -> StoreManifest:

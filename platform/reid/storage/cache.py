@@ -49,9 +49,7 @@ class Cache:
         sizes = {entry: _size(entry) for entry in entries}
         excess = sum(sizes.values()) + needed - self._limit
         for entry in sorted(entries, key=_last_used):
-            if excess > 0 and _remove_unused(entry):
-                size = shown(sizes[entry])
-                logger.warning("removed %s, %s that were not used for longest: see cache_gb", entry, size)
+            if excess > 0 and _remove_unused(entry, shown(sizes[entry])):
                 excess -= sizes[entry]
 
 
@@ -76,12 +74,14 @@ def _size(folder: Path) -> int:
     return total
 
 
-def _remove_unused(entry: Path) -> bool:
+def _remove_unused(entry: Path, size: str) -> bool:
+    """Whether it is gone, by this process or another one."""
     descriptor = os.open(_lock_of(entry), os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if entry.exists():
             remove_whole(entry)
+            logger.warning("removed %s, %s that were not used for longest: see cache_gb", entry, size)
     except BlockingIOError:  # somebody uses it
         return False
     finally:
