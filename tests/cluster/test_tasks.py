@@ -2,6 +2,8 @@
 
 import functools
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,7 +23,9 @@ pytestmark = pytest.mark.cluster
 @pytest.fixture(scope="module")
 def nodes(s3: Callable[[str], str]) -> Iterator[list[str]]:
     """Ids of the nodes, of one CPU each, which have the environment that the S3 server is reached by."""
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    folder = tempfile.mkdtemp(prefix="r")  # short: it holds Unix sockets
+    head = {"num_cpus": 1, "include_dashboard": False, "temp_dir": folder}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
     try:
         cluster.add_node(num_cpus=1)
         ray.init(address=cluster.address, log_to_driver=False)
@@ -30,6 +34,7 @@ def nodes(s3: Callable[[str], str]) -> Iterator[list[str]]:
     finally:
         ray.shutdown()
         cluster.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_tasks_keep_to_the_nodes_that_are_named(nodes: list[str]) -> None:

@@ -15,6 +15,7 @@ from PIL import Image
 import reid
 from reid import jobs
 from reid.data import DescriptorTable, open_store
+from reid.page.finder import Finder
 from reid.storage import Place, Storage
 
 SETTINGS = (
@@ -83,6 +84,9 @@ def test_every_job_finds_what_the_others_wrote(
         map(len, open_store(store, Storage(root)).splits.values())
     )
     assert DescriptorTable(table).origin.images == store
+    finder = Finder(table, None, Storage(root))
+    assert [match["name"] for match in finder.nearest_to_row(0, 2)]
+    assert finder.picture(0).startswith(b"\x89PNG")
     command("extract")("--descriptors", table, "--query", f"query/{query}", "--sheet", root / "found.png")
     assert Image.open(io.BytesIO((root / "found.png").read())).format == "PNG"
     assert [entry.name for entry in tmp_path.iterdir()] == ["cache"], "a URI was taken for a path"

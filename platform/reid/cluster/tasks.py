@@ -28,7 +28,8 @@ def map_on_cluster(
     Args:
         nodes: ids of those that they may run on; none = all.
     """
-    where = {NODE_LABEL: f"in({', '.join(nodes)})"} if nodes else {}
+    # Without blanks: Ray takes what is between the commas for an id as it is, and aborts the process.
+    where = {NODE_LABEL: f"in({','.join(nodes)})"} if nodes else {}
     remote = ray.remote(num_cpus=1, max_retries=2, label_selector=where)(function)
     references = deque(remote.remote(task) for task in tasks)
     while references:
