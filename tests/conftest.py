@@ -1,6 +1,7 @@
 """Safety of the whole session: one thread, no writing outside a temporary folder, no process left behind."""
 
 import io
+import logging
 import multiprocessing
 import os
 import subprocess
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
 
 import psutil
+import pyarrow.fs
 import pytest
 
 if TYPE_CHECKING:
@@ -60,6 +62,30 @@ def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "storage"
     monkeypatch.setenv("REID_STORAGE", str(folder))
     return folder
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], str]]:
+    """Makes an empty bucket of a local S3 server; its URI has the options by which alone the server is found."""
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    options = f"endpoint_override={host}:{port}&scheme=http&region=us-east-1"
+    here = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_EC2_METADATA_DISABLED": "true"}
+
+    def bucket(name: str) -> str:
+        filesystem, _ = pyarrow.fs.FileSystem.from_uri(f"s3://{name}?{options}&allow_bucket_creation=true")
+        filesystem.create_dir(name)
+        return f"s3://{name}/reid?{options}"
+
+    with pytest.MonkeyPatch.context() as patch:
+        for variable, value in here.items():
+            patch.setenv(variable, value)
+        yield bucket
+    server.stop()
 
 
 @pytest.fixture(scope="session")

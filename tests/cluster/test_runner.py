@@ -1,5 +1,6 @@
 """A phase in this process: what an exception in the middle leaves, and that going on changes no bit."""
 
+import itertools
 import json
 import pickle
 import re
@@ -15,10 +16,12 @@ import torch
 
 from reid.cluster import runner
 from reid.cluster.runner import PhaseFailedError, fit
-from reid.config import RunConfig
+from reid.config import RunConfig, with_settings
+from reid.data import HoldOut
+from reid.evaluation import Evaluation
 from reid.stages import STAGES
 from reid.storage import DiskFullError, Place
-from reid.training import load_state, loop
+from reid.training import Scoring, load_state, loop
 from reid.training.checkpoint import PhaseState
 from reid.training.loop import PhaseJob
 
@@ -35,6 +38,10 @@ def job(config: RunConfig, stores: dict[str, Path]) -> PhaseJob:
         store=str(stores["reid"]),
         start_from=(),
     )
+
+
+def with_epochs(job: PhaseJob, epochs: int) -> PhaseJob:
+    return replace(job, config=with_settings(job.config, {"phases.baseline.epochs": epochs}))
 
 
 @pytest.mark.slow
@@ -66,6 +73,64 @@ def test_going_on_after_an_exception_changes_no_bit(
     assert [{file.name for file in (place / "pictures").iterdir()} for place in (found, expected)] == [
         {"cameras.png", "cmc.png", "ranked.png"}
     ] * 2
+
+
+@pytest.mark.parametrize("scoring", ["illustrated", "plain"])
+def test_a_phase_that_holds_identities_out_keeps_its_best_checkpoint_unless_it_is_a_trials(
+    job: PhaseJob, tmp_path: Path, scoring: Scoring
+) -> None:
+    scores = iter((0.3, 0.9, 0.1, 0.2, 0.5))
+
+    def evaluate(*_: Any, labels: Any, illustrated: bool, beside: Any) -> Evaluation:
+        return Evaluation(metrics={"eval/mAP": next(scores)})
+
+    settings = {"evaluation.every": 1, "evaluation.sample": 0, "phases.baseline.epochs": 5}
+    job = replace(
+        job,
+        config=with_settings(job.config, settings),
+        stage=replace(job.stage, evaluate=evaluate),
+        hold_out=HoldOut(fraction=0.5, seed=0),
+        scoring=scoring,
+    )
+    place = Place(tmp_path / "baseline")
+    fit(job, place=place, observe=lambda _: None)
+    best = ["epoch_0002"] if scoring == "illustrated" else []
+    assert place.names() == [*best, "epoch_0004", "epoch_0005"]
+
+
+@pytest.mark.slow
+def test_only_what_a_checkpoint_holds_is_told_and_going_on_from_it_changes_no_bit(
+    job: PhaseJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkpoint after every second epoch, and the power goes in the one after the next."""
+    whole: list[PhaseState] = []
+    job = with_epochs(job, 5)
+    expected = Path(fit(job, place=Place(tmp_path / "whole" / "baseline"), observe=whole.append))
+    rare = replace(job, config=with_settings(job.config, {"scaling.checkpoint_epochs": 2}))
+    train_step = loop.train_step
+
+    def failing(*args: Any, place: str, **kwargs: Any) -> Any:
+        if place == "phase baseline, epoch 4, step 1":
+            raise RuntimeError("the power went")
+        return train_step(*args, place=place, **kwargs)
+
+    parts: list[PhaseState] = []
+    place = Place(tmp_path / "parts" / "baseline")
+    with monkeypatch.context() as broken:
+        broken.setattr(loop, "train_step", failing)
+        with pytest.raises(RuntimeError, match="the power went"):
+            fit(rare, place=place, observe=parts.append)
+    assert [state.epoch for state in parts] == [2]
+    assert place.names() == ["epoch_0002"]
+    found = Path(fit(rare, place=place, observe=parts.append))
+    assert [state.epoch for state in parts] == [2, 4, 5]
+    assert place.names() == ["epoch_0004", "epoch_0005"]
+    for name in ("model.safetensors", "optimizer.safetensors"):
+        assert (found / name).read_bytes() == (expected / name).read_bytes()
+    for earlier, later in itertools.pairwise(parts):
+        assert later.history[: earlier.epoch] == earlier.history, "what was told is contradicted"
+    losses = [[record.metrics["train/total"] for record in states[-1].history] for states in (parts, whole)]
+    assert losses[0] == losses[1]
 
 
 @pytest.mark.slow
@@ -123,7 +188,7 @@ def test_a_worker_reports_every_epoch_and_stops_where_others_must_stop_too(
     assert re.fullmatch(rf"\S+ does not see {place}: set storage=… to a place that all nodes see", unseen.reason)
     Path(place).mkdir()
 
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise DiskFullError(f"the disk of {'ü' * 1000} is full")
 
     with monkeypatch.context() as small:
@@ -133,6 +198,12 @@ def test_a_worker_reports_every_epoch_and_stops_where_others_must_stop_too(
     assert stopped.no_room
     assert stopped.reason.startswith("the disk of üüü")
     assert reported == []
+    rare = replace(job, config=with_settings(job.config, {"scaling.checkpoint_epochs": 2}))
+    assert runner._train_worker({"job": rare, "place": place}) is None
+    assert [PhaseState.from_json(json.loads(report["state"])).epoch for report in reported] == [2, 3]
+    reported.clear()
+    place.delete()
+    Path(place).mkdir()
     assert runner._train_worker(argument) is None
     states = [PhaseState.from_json(json.loads(report["state"])) for report in reported]
     assert [state.epoch for state in states] == [1, 2, 3]

@@ -137,7 +137,7 @@ def test_a_new_phase_may_be_added() -> None:
         ("loss.gama=2", "loss.gama: unknown key (did you mean 'gamma'?)"),
         ("loss.alpha=.nan", "loss.alpha: must be a finite number"),
         ("loss.mining=all", "loss.mining: must be 'batch_all' or 'batch_hard' (given: 'all')"),
-        ("gpu=2", "gpu: unknown key, expected one of name, storage, seed"),
+        ("gpu=2", "gpu: unknown key, expected one of name, storage, cache_gb, seed"),
         ("data.height=100", "data.height: must be a multiple of 8 (given: 100)"),
         ("channels_last=maybe", "channels_last: must be true or false (given: 'maybe')"),
         ("storage=''", "storage: is empty: give a folder, or a URI"),

@@ -377,4 +377,4 @@ def test_a_shard_that_is_damaged_is_described_by_nobody(store: Path, storage: Pa
     content[len(content) // 2] ^= 1
     (store / "query-00000.arrow").write_bytes(content)
     with pytest.raises(DataError, match=r"query-00000\.arrow is damaged \(its checksum is another\)"):
-        shares_of(str(store), str(storage), None)
+        shares_of(str(store), Storage(str(storage)), None)

@@ -15,10 +15,11 @@ import pytest
 import torch
 from PIL import Image
 
-from reid.data import DataError, map_in_process, open_dataset, plan_digest, prepare
-from reid.data.chunks import Chunk
+from reid.data import DataError, map_in_process, open_dataset, open_store, plan_digest, prepare
+from reid.data.chunks import Chunk, Merge
 from reid.data.store import Encoding
 from reid.progress import Bar, Silence, listening
+from reid.storage import Place, Storage
 
 SPLITS = {"train": 12, "query": 2, "gallery": 6}
 
@@ -191,7 +192,7 @@ def test_a_killed_run_goes_on_where_it_was(market: Path, tmp_path: Path) -> None
         for task in tasks:
             yield function(task)
             if isinstance(task, Chunk):
-                times[task.path.name] = task.path.stat().st_mtime_ns
+                times[task.path.name] = Path(task.path).stat().st_mtime_ns
 
     resumed = prepare("embedded", market, store, map_tasks=remember)
     assert len(times) == 6
@@ -200,6 +201,71 @@ def test_a_killed_run_goes_on_where_it_was(market: Path, tmp_path: Path) -> None
     assert open_dataset(store, verify=True).digest == prepare("embedded", market, tmp_path / "fresh").digest
     assert resumed.digest == open_dataset(store).digest
     assert files_below(store) == files_below(tmp_path / "fresh")
+
+
+def test_a_remote_store_is_prepared_where_it_lies_and_goes_on_where_it_was(
+    market_once: Path, tmp_path: Path, s3: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each task reads the source and writes to the bucket, wherever it runs."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("REID_STORAGE", s3("prepared"))
+    store = Place(s3("prepared")) / "stores" / "embedded"
+    done: list[str] = []
+
+    def cut_off(function: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[Any]:
+        for task in elsewhere_one_by_one(function, tasks):
+            if len(done) == 5:
+                raise KeyboardInterrupt
+            done.append(task)
+            yield task
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare("embedded", market_once, store, map_tasks=cut_off)
+    assert not (store / "manifest.json").exists()
+    (store / "parts" / "train-000000000.arrow").delete()
+    begun = {name: modified(store / "parts" / name) for name in (store / "parts").names()}
+    assert begun
+    kept: dict[str, Any] = {}
+
+    def remember(function: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[Any]:
+        yield from map_in_process(function, tasks)
+        kept.update({name: modified(store / "parts" / name) for name in begun})
+
+    prepare("embedded", market_once, store, map_tasks=remember)
+    assert kept == begun
+    local = prepare("embedded", market_once, tmp_path / "store")
+    assert set(store.names()) == files_below(tmp_path / "store")
+    copy = open_store(store, Storage(os.environ["REID_STORAGE"]))
+    assert copy.digest == local.digest == open_dataset(copy.path, verify=True).digest
+
+
+def test_two_nodes_that_prepare_the_same_at_once_both_have_it(
+    market_once: Path, tmp_path: Path, s3: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    root = Place(s3("at-once"))
+    monkeypatch.setenv("REID_STORAGE", root)
+
+    def overtaken(function: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[Any]:
+        """The other node, with locks of its own, comes to its end before the chunks of this one are merged."""
+        if isinstance(tasks[0], Merge):
+            monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other"))
+            prepare("embedded", market_once, root / "store")
+        return map_in_process(function, tasks)
+
+    digest = prepare("embedded", market_once, root / "store", map_tasks=overtaken).digest
+    assert digest == prepare("embedded", market_once, tmp_path / "store").digest
+    assert set((root / "store").names()) == files_below(tmp_path / "store")
+
+
+def elsewhere_one_by_one(function: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[Any]:
+    for task in tasks:
+        yield from elsewhere(function, [task])
+
+
+def modified(place: Place) -> Any:
+    filesystem, path = place.resolve()
+    return filesystem.get_file_info(path).mtime_ns
 
 
 def test_a_changed_source_is_not_mixed_with_an_unfinished_run(market: Path, tmp_path: Path) -> None:

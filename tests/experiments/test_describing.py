@@ -13,6 +13,7 @@ from reid.data.shards import numeric
 from reid.experiments.describing import Extractor, shares_of
 from reid.models import FGSAM
 from reid.stages import describe, load_describer
+from reid.storage import Storage
 from reid.training.checkpoint import CheckpointError, PhaseState, save_checkpoint
 
 CPU = torch.device("cpu")
@@ -37,7 +38,7 @@ def test_a_store_is_described_as_the_evaluation_does(
 ) -> None:
     monkeypatch.setattr("reid.experiments.describing.SHARE_ROWS", 17)
     dataset = open_dataset(stores["reid"])
-    shares = shares_of(str(stores["reid"]), config.storage, None)
+    shares = shares_of(str(stores["reid"]), Storage.of(config), None)
     assert len(shares) == sum(-(-len(split) // 17) for split in dataset.splits.values())
     extractor = Extractor(config, checkpoint, str(stores["reid"]), CPU)
     rows = [extractor(share).rows for share in shares]
@@ -64,7 +65,7 @@ def test_a_folder_gives_what_can_be_read_and_names_the_rest(
         Image.fromarray(image_HW3).save(folder / name)
     (folder / "1.png").write_bytes((folder / "1.png").read_bytes()[:100])
     (folder / "3.png").write_text("<html>")
-    (share,) = shares_of(str(folder), config.storage, names)
+    (share,) = shares_of(str(folder), Storage.of(config), names)
     described = Extractor(config, checkpoint, str(folder), CPU)(share)
     assert described.rows["name"].to_pylist() == ["0.png", "2.png", "4.png"]
     assert described.rows["pid"].to_pylist() == [None] * 3
@@ -75,7 +76,7 @@ def test_a_folder_gives_what_can_be_read_and_names_the_rest(
     found_ND = torch.from_numpy(np.array(numeric(described.rows["descriptor"])))
     torch.testing.assert_close(found_ND, expected_ND[[0, 2, 4]], rtol=0, atol=1e-5)
 
-    (share,) = shares_of(str(folder), config.storage, ["1.png", "3.png"])
+    (share,) = shares_of(str(folder), Storage.of(config), ["1.png", "3.png"])
     described = Extractor(config, checkpoint, str(folder), CPU)(share)
     assert described.rows is None
     assert len(described.unreadable) == 2

@@ -158,10 +158,20 @@ def test_the_shell_completes_commands_presets_and_settings() -> None:
 
 
 @pytest.mark.parametrize("place", ["s3://key:s3/cr et@bucket/x", "s3://bucket/x?access_key=ab&secret_key=s3/cr et"])
-@pytest.mark.parametrize("job", [jobs.evaluate, jobs.export, jobs.extract])
-def test_a_checkpoint_whose_address_holds_a_secret_is_refused_unseen(job: click.Command, place: str) -> None:
-    """Scores, exports and tables name the checkpoint that they are of, for whoever reads them to find it."""
-    outcome = CliRunner().invoke(job, ["--checkpoint", place])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(f"{job} --checkpoint" for job in ("evaluate", "export", "extract")),
+        "export --output",
+        *(f"extract --{option}" for option in ("images", "output", "descriptors", "sheet")),
+        "page",
+        "page table.parquet --images",
+        "ui --storage",
+    ],
+)
+def test_a_place_that_holds_a_secret_is_refused_unseen(arguments: str, place: str) -> None:
+    """Scores, exports and tables name the places that they are of, for whoever reads them to find these."""
+    outcome = CliRunner().invoke(jobs.main, [*arguments.split(), place])
     assert outcome.exit_code == 2
     assert "the address holds a password, which every record would show" in outcome.output
     assert "s3/cr" not in outcome.output

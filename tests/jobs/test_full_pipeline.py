@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
+
+import reid
 
 PHASES = ("pose", "baseline", "intermediate", "final")
 EPOCHS = {"pose": 1, "baseline": 4, "intermediate": 1, "final": 4}
@@ -209,6 +212,11 @@ def test_mlflow_holds_a_ready_model_of_each_phase(
         assert str(model.status) == "READY"
         (weights,) = Path(model.artifact_location.removeprefix("file://")).rglob("model.safetensors")
         assert weights.read_bytes() == uninterrupted.weights(phase)
+        assert {file.name for file in weights.parent.iterdir()} == {"README.md", "model.safetensors", "phase.json"}
+        assert f"`{uninterrupted.checkpoint(phase)}`" in (weights.parent / "README.md").read_text()
+    images = np.zeros((1, 60, 30, 3), np.uint8)
+    described = (reid.load(place).describe(images) for place in (weights.parent, uninterrupted.checkpoint("final")))
+    np.testing.assert_array_equal(*described)
 
 
 def test_the_last_phases_model_is_exported_and_registered(

@@ -35,6 +35,52 @@ def test_joined_names_come_before_the_options(root: str, names: tuple[str, ...],
     assert isinstance(place, Place)
 
 
+@pytest.mark.parametrize(
+    ("place", "parent"),
+    [
+        ("/data/reid", "/data"),
+        ("s3://bucket/reid/a", "s3://bucket/reid"),
+        (f"s3://bucket/reid/a?{OPTIONS}", f"s3://bucket/reid?{OPTIONS}"),
+    ],
+)
+def test_what_a_place_lies_in(place: str, parent: str) -> None:
+    assert Place(place).parent == parent
+
+
+@pytest.mark.parametrize("text", ["s3://key:s3cret@bucket/x", "s3://bucket/x?access_key=ab&secret_key=s3cret"])
+def test_no_place_holds_a_secret(text: str) -> None:
+    with pytest.raises(ValueError, match="the address holds a password") as caught:
+        Place(text)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_folder_made_here_arrives_whole_with_its_last_file_last(
+    s3: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Place(s3("places")) / "exports" / "a"
+    arrived: list[str] = []
+    upload = Place.upload
+
+    def watched(place: Place, source: Path, *, last: str = "") -> None:
+        upload(place, source, last=last)
+        arrived.append(place.name)
+
+    monkeypatch.setattr(Place, "upload", watched)
+    with place.from_this_node(last="card.json") as folder:
+        (folder / "inner").mkdir(parents=True)
+        for name in ("card.json", "inner/b", "z"):
+            (folder / name).write_text(name)
+    assert arrived == ["b", "inner", "z", "card.json", "a"]
+    assert place.names() == ["card.json", "inner", "z"]
+    assert (place / "inner" / "b").read_text() == "inner/b"
+    assert not folder.exists()
+    with place.on_this_node() as copy:
+        assert copy is not None
+        assert (copy / "inner" / "b").read_text() == "inner/b"
+    place.delete()
+    assert place.parent.names() == []
+
+
 def test_arrow_takes_a_joined_place_with_its_options() -> None:
     filesystem, path = (Place(f"s3://bucket/reid?{OPTIONS}") / "runs" / "a").resolve()
     assert path == "bucket/reid/runs/a"

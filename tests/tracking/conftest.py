@@ -123,6 +123,7 @@ def phase(tmp_path: Path) -> RunRecord:
     checkpoint = tmp_path / "checkpoint"
     checkpoint.mkdir()
     (checkpoint / "model.safetensors").write_bytes(b"weights")
+    (checkpoint / "optimizer.safetensors").write_bytes(b"moments")
     (tmp_path / "notes.md").write_text("notes")
     (tmp_path / "drawn").mkdir()
     for name in ("cmc.png", "parts.png"):
@@ -139,6 +140,8 @@ def phase(tmp_path: Path) -> RunRecord:
         artifacts={str(tmp_path / "notes.md"): "", str(tmp_path / "drawn"): "pictures"},
         model="final",
         checkpoint=str(checkpoint),
+        model_files=("model.safetensors",),
+        card="for people",
     )
 
 

@@ -22,7 +22,7 @@ REQUESTS = (
     "log_inputs",
     "log_artifact",
     "log_artifacts",
-    "log_model_artifacts",
+    "log_model_artifact",
     "finalize_logged_model",
     "set_terminated",
 )
@@ -54,7 +54,7 @@ def contents(client: MlflowClient) -> dict[str, dict[str, Any]]:
                 (
                     model.name,
                     str(model.status),
-                    [file.path for file in client.list_logged_model_artifacts(model.model_id)],
+                    sorted(file.path for file in client.list_logged_model_artifacts(model.model_id)),
                 )
                 for model in client.search_logged_models(
                     [experiment.experiment_id], filter_string=f"source_run_id = '{run.info.run_id}'"
@@ -81,7 +81,7 @@ EXPECTED = {
     },
     "inputs": [("d", "ab" * 18)],
     "artifacts": ["notes.md", "pictures/cmc.png", "pictures/parts.png"],
-    "models": [("final", "READY", ["model.safetensors"])],
+    "models": [("final", "READY", ["README.md", "model.safetensors"])],
 }
 
 

@@ -1,5 +1,6 @@
 """Maps that a phase leaves as they are: computed once for each image, and the same for whoever reads them."""
 
+import os
 import pickle
 from collections import Counter
 from collections.abc import Callable
@@ -70,6 +71,21 @@ def test_they_are_computed_once_whoever_asks_again(config: RunConfig, stores: di
     for split in SPLITS:
         for opened in (dataset, again):
             assert torch.equal(maps_of(opened, split), expected(dataset, split, config)), split
+
+
+def test_what_is_kept_stays_within_the_bound(
+    config: RunConfig, stores: dict[str, Path], storage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reid.storage.cache._held", held := {})
+    config = config.model_copy(update={"cache_gb": 0.0})
+    for key in ("first", "second"):
+        dataset = open_dataset(stores["reid"])
+        Shrunk(key).attach(dataset, config)
+        assert torch.equal(maps_of(dataset, "query"), expected(dataset, "query", config))
+        assert len(list((storage / "maps").glob("[!.]*"))) == 1
+        for descriptor in held.values():
+            os.close(descriptor)
+        held.clear()
 
 
 def test_others_of_the_same_images_are_computed_anew(config: RunConfig, stores: dict[str, Path]) -> None:

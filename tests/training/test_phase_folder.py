@@ -2,15 +2,25 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from reid.config import RunConfig
+from reid.config import RunConfig, ScalingConfig
 from reid.storage import Place
-from reid.training import CheckpointError, EpochRecord, PhaseState, last_sound_checkpoint, write_checkpoint
+from reid.training import (
+    Cadence,
+    CheckpointError,
+    EpochRecord,
+    PhaseState,
+    best_checkpoint,
+    last_sound_checkpoint,
+    phase_folder,
+    write_checkpoint,
+)
 from reid.training.checkpoint import Save
 from reid.training.phase_folder import checkpoints_in
 
@@ -54,6 +64,60 @@ def test_the_last_two_are_kept_and_nothing_else(written: list[Place], folder: Pl
     assert [place.name for place in written] == ["epoch_0002", "epoch_0003"]
     assert sorted(path.name for path in on_disk(folder).iterdir()) == ["epoch_0002", "epoch_0003"]
     assert last_sound_checkpoint(folder) == written[-1]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "minutes", "first", "expected"),
+    [
+        (1, 0, 1, [1, 2, 3, 4, 5, 6, 7]),
+        (3, 0, 1, [3, 6, 7]),
+        (3, 0, 3, [5, 7]),
+        (9, 0, 1, [7]),
+        (1, 3, 1, [2, 4, 6, 7]),
+        (3, 3, 1, [3, 6, 7]),
+        (1, 60, 1, [7]),
+    ],
+)
+def test_a_checkpoint_is_due_after_so_many_epochs_and_minutes_and_after_the_last(
+    monkeypatch: pytest.MonkeyPatch, epochs: int, minutes: float, first: int, expected: list[int]
+) -> None:
+    """Of seven epochs of two minutes each, gone on with before the first."""
+    now = [0.0]
+    monkeypatch.setattr(phase_folder.time, "monotonic", lambda: now[0])
+    cadence = Cadence(ScalingConfig(checkpoint_epochs=epochs, checkpoint_minutes=minutes), 7)
+    due = []
+    for epoch in range(first, 8):
+        now[0] += 120
+        if cadence.is_due(epoch):
+            due.append(epoch)
+    assert due == expected
+
+
+@pytest.mark.parametrize(
+    ("scores", "kept"),
+    [
+        ([0.1, 0.5, 0.3, 0.2, 0.4], [2, 4, 5]),
+        ([0.5, 0.1, 0.5, 0.2, 0.4], [1, 4, 5]),
+        ([0.1, 0.2, 0.3, 0.4, 0.5], [4, 5]),
+        ([None, 0.1, None, None, None], [2, 4, 5]),
+        ([None] * 5, [4, 5]),
+    ],
+)
+def test_the_best_on_held_out_identities_is_kept_beside_the_last(
+    config: RunConfig, folder: Place, scores: list[float | None], kept: list[int]
+) -> None:
+    for epoch in range(1, 6):
+        save = save_of(config, epoch)
+        history = [
+            replace(record, metrics={} if score is None else {"eval/mAP": score})
+            for record, score in zip(save.state.history, scores[:epoch], strict=True)
+        ]
+        save = replace(save, state=replace(save.state, history=tuple(history)))
+        write_checkpoint(folder, epoch, save, judged_by="eval/mAP")
+    assert [place.name for place in checkpoints_in(folder)] == [f"epoch_{epoch:04d}" for epoch in kept]
+    best = best_checkpoint(folder, save.state.history, "eval/mAP")
+    assert best == (folder / f"epoch_{kept[0] if len(kept) == 3 else 5:04d}" if any(scores) else None)
+    assert last_sound_checkpoint(folder) == folder / "epoch_0005"
 
 
 def test_there_may_be_none(folder: Place) -> None:

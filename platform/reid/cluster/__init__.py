@@ -12,7 +12,7 @@ from reid.cluster.placement import (
     worker_resources,
 )
 from reid.cluster.runner import EpochObserver, NoRoomError, PhaseFailedError, Stopped, evaluate, fit
-from reid.cluster.tasks import map_on_cluster, map_on_workers
+from reid.cluster.tasks import map_on_cluster, map_on_workers, nodes_that_see
 from reid.cluster.trials import TrialJob, as_result, records_of, train_trial
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "fit_here",
     "map_on_cluster",
     "map_on_workers",
+    "nodes_that_see",
     "on_several_nodes",
     "records_of",
     "require_lockable",

@@ -33,9 +33,7 @@ def concurrent_runs(scaling: ScalingConfig) -> int:
     """
     bundle = worker_resources(scaling)
     workers = sum(
-        min(int(node["Resources"].get(name, 0) // amount) for name, amount in bundle.items())
-        for node in _nodes()
-        if node["Alive"]
+        min(int(node["Resources"].get(name, 0) // amount) for name, amount in bundle.items()) for node in alive_nodes()
     )
     return max(1, workers // max(1, scaling.min_workers))
 
@@ -78,9 +76,9 @@ def _resources() -> dict[str, float]:
     return resources
 
 
-def _nodes() -> list[dict[str, Any]]:
+def alive_nodes() -> list[dict[str, Any]]:
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    return nodes
+    return [node for node in nodes if node["Alive"]]
 
 
 def _show(resources: dict[str, float]) -> str:

@@ -23,6 +23,7 @@ from reid.progress import track
 from reid.stages import score_checkpoint
 from reid.storage import DiskFullError, Place, room_for
 from reid.training import (
+    Cadence,
     NonFiniteLossError,
     PhaseJob,
     PhaseState,
@@ -53,7 +54,8 @@ MESSAGE_BYTES = 800
 """Of what rank 0 tells the others; Ray takes 1,000."""
 
 EpochObserver = Callable[[PhaseState], None]
-"""Told of all finished epochs after each, in one place for the whole run; one whose process dies may not be told of."""
+"""Told of all finished epochs once a checkpoint holds them, in one place for the whole run; of the last ones before its
+process dies it may not be told."""
 
 
 class PhaseFailedError(JobStoppedError):
@@ -208,9 +210,16 @@ def _as_rank() -> Iterator[None]:
 
 def _train(job: PhaseJob, place: Place) -> Stopped | None:
     ray_train.silence_reports()
+    cadence = Cadence(job.config.scaling, job.settings.epochs)
 
     def report(state: PhaseState, save: Save) -> None:
-        _from_rank_zero(lambda: write_checkpoint(place, state.epoch, save))
+        def write() -> Place | None:
+            if not cadence.is_due(state.epoch):
+                return None
+            return write_checkpoint(place, state.epoch, save, judged_by=job.judged_by)
+
+        if _from_rank_zero(write) is None:
+            return
         ray.train.report({"state": json.dumps(state.to_json())} if rank_and_world()[0] == 0 else {})
 
     try:
@@ -281,9 +290,12 @@ class _ReportsToObserver(ray.train.UserCallback):
 def _fit_in_process(job: PhaseJob, place: Place, observe: EpochObserver) -> Place:
     """The same phase in this process, for a debugger: no Ray, one rank, checkpoints in the same form."""
 
+    cadence = Cadence(job.config.scaling, job.settings.epochs)
+
     def report(state: PhaseState, save: Save) -> None:
-        write_checkpoint(place, state.epoch, save)
-        observe(state)
+        if cadence.is_due(state.epoch):
+            write_checkpoint(place, state.epoch, save, judged_by=job.judged_by)
+            observe(state)
 
     device = choose_device(job.config.scaling)
     try:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -38,6 +39,12 @@ class TrialJob:
 
     def folder_of(self, number: int) -> Place:
         return self.folder / f"{number:05d}"
+
+    def discard(self, over: Collection[int]) -> None:
+        """Delete the checkpoints of trials that are over, also those that one was still writing as it was stopped."""
+        for name in self.folder.names():
+            if int(name) in over:
+                self.folder_of(int(name)).delete()
 
 
 def train_trial(config: dict[str, Any], job: TrialJob) -> None:

@@ -22,7 +22,7 @@ from reid.config.load import flatten, load_config, validate_config, with_setting
 from reid.config.manifests import Attribute, AttributeProtocol, Manifest, file_name_rule, is_own, load_manifest
 from reid.config.model import MODELS, ModelConfig, PoseNetConfig
 from reid.config.presets import PRESETS
-from reid.config.run import AblationConfig, EvaluationConfig, RunConfig, TrackingConfig, default_storage
+from reid.config.run import CACHE_GB, AblationConfig, EvaluationConfig, RunConfig, TrackingConfig, default_storage
 from reid.config.san import SANConfig
 from reid.config.search import Objective, SearchConfig
 from reid.config.secrets import require_no_password, without_passwords
@@ -31,6 +31,7 @@ from reid.config.training import LossConfig, PhaseConfig, ScalingConfig
 
 __all__ = [
     "AFFINITY_CHANNELS",
+    "CACHE_GB",
     "CONFIDENCE_CHANNELS",
     "JOINTS",
     "LAYOUTS",

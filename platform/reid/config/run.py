@@ -54,6 +54,9 @@ class TrackingConfig(Section):
     """Name of MLflow's experiment, in which all runs are listed together."""
 
 
+CACHE_GB = 100.0
+
+
 def default_storage() -> str:
     """`$REID_STORAGE`, else `~/reid`."""
     return os.environ.get("REID_STORAGE") or str(Path("~/reid").expanduser())
@@ -66,6 +69,10 @@ class RunConfig(Section):
     """Name of the run, in its folder and in MLflow."""
     storage: str = Field(default_factory=default_storage)
     """Root of everything a run writes: a local folder or a pyarrow.fs URI; `$REID_STORAGE` if none, else `~/reid`."""
+    cache_gb: float = Field(CACHE_GB, ge=0, le=1e6)
+    """Most that copies of remote stores, and what was computed of images once (pose maps, textures), take on a node, or
+    under a local storage, in 10^9 bytes. What was not used for longest is removed first, and nothing that a job uses.
+    """
     seed: int = Field(0, ge=0, lt=2**31)
     """Of every random draw of the run: new weights, batches, augmentation, held-out identities, trials."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"

@@ -111,6 +111,11 @@ class ScalingConfig(Section):
     """GPUs of each worker where GPUs are used; below 1, several workers share one."""
     max_failures: Count = 3
     """Times a phase may restart from its last checkpoint after a worker was lost."""
+    checkpoint_epochs: Positive = 1
+    """A checkpoint is written after an epoch if so many have been trained since the last one, and after the last. An
+    epoch is recorded, and a trial judged by it, once a checkpoint holds it: what a crash takes was never recorded."""
+    checkpoint_minutes: float = Field(0, ge=0, le=MAX_TIMEOUT / 60)
+    """And if so many minutes have passed since the last one."""
     start_timeout: float = Field(120, gt=0, le=MAX_TIMEOUT)
     """Seconds to wait for the cluster to place the workers, at first and whenever some were lost."""
 

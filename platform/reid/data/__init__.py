@@ -10,12 +10,13 @@ from reid.data.loading import PoseBatches, ReIDBatches
 from reid.data.map_store import MapStore, map_stores
 from reid.data.parallel import MapTasks, map_in_process, map_in_processes
 from reid.data.pixels import ImageLike, UnreadableImageError, load_image, pixels_of, resized
-from reid.data.preparation import plan_digest, prepare
+from reid.data.plan import plan_digest
+from reid.data.preparation import prepare, prepare_store
 from reid.data.readers import READERS, Records
-from reid.data.remote import local_copy, open_store
+from reid.data.remote import local_copy, manifest_of, open_store
 from reid.data.sample import IMAGES_PER_IDENTITY, evenly_spread, sample_of
 from reid.data.sampler import balanced_batches, rank_slice, shuffled_batches
-from reid.data.store import MANIFEST
+from reid.data.store import MANIFEST, StoreManifest
 from reid.data.table_images import TableImages
 from reid.data.transforms import normalise
 
@@ -42,6 +43,7 @@ __all__ = [
     "Records",
     "RowLabels",
     "Split",
+    "StoreManifest",
     "TableImages",
     "UnreadableImageError",
     "balanced_batches",
@@ -51,6 +53,7 @@ __all__ = [
     "list_images",
     "load_image",
     "local_copy",
+    "manifest_of",
     "map_in_process",
     "map_in_processes",
     "map_stores",
@@ -60,6 +63,7 @@ __all__ = [
     "pixels_of",
     "plan_digest",
     "prepare",
+    "prepare_store",
     "rank_slice",
     "resized",
     "rows_of",

@@ -1,6 +1,7 @@
 """The tasks of a preparation: decode images into chunks, merge chunks into shards; each may run in its own process."""
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from reid.data.pixels import Box, UnreadableImageError, ignore_mask, jpeg, load_
 from reid.data.readers import Records
 from reid.data.shards import Column, map_shard, merge_shards, sha256_of, write_shard
 from reid.data.store import Encoding, Shard
+from reid.storage import Place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +24,7 @@ class Chunk:
     split: str
     records: Records
     source: Path
-    path: Path
+    path: Place
     """File to write."""
     image_size: tuple[int, int]
     """(height, width) of the stored images."""
@@ -39,7 +41,7 @@ class TextureChunk:
     files: tuple[str, ...]
     """Relative to the source."""
     source: Path
-    path: Path
+    path: Place
     """File to write."""
     side: int
     """Texels along a side of the stored textures."""
@@ -50,8 +52,8 @@ class Merge:
     """One task: consecutive chunks that become a shard."""
 
     split: str
-    chunks: tuple[Path, ...]
-    path: Path
+    chunks: tuple[Place, ...]
+    path: Place
     """File to write."""
 
 
@@ -89,7 +91,9 @@ def write_chunk(chunk: Chunk) -> list[str]:
         images.append(stored)
         masks.append(mask)
     if not complaints:
-        write_shard(chunk.path, _columns(chunk, images, masks) | ({"seen": np.stack(seen)} if seen else {}))
+        columns = _columns(chunk, images, masks) | ({"seen": np.stack(seen)} if seen else {})
+        with chunk.path.from_this_node() as target:
+            write_shard(target, columns)
     return complaints
 
 
@@ -105,24 +109,31 @@ def write_texture_chunk(chunk: TextureChunk) -> list[str]:
         except UnreadableImageError as error:
             complaints.append(str(error))
     if not complaints:
-        write_shard(chunk.path, {"texture": np.stack(textures)})
+        with chunk.path.from_this_node() as target:
+            write_shard(target, {"texture": np.stack(textures)})
     return complaints
 
 
 def write_merged(merge: Merge) -> Shard:
-    """Merge chunks into a shard and describe it."""
-    merge_shards(list(merge.chunks), merge.path)
-    return Shard(
-        file=merge.path.name,
-        rows=map_shard(merge.path).num_rows,
-        bytes=merge.path.stat().st_size,
-        sha256=sha256_of(merge.path),
-    )
+    """Merge chunks into a shard and describe it.
+
+    Raises:
+        FileNotFoundError: a chunk is there no more.
+    """
+    with ExitStack() as here, merge.path.from_this_node() as file:
+        chunks = [here.enter_context(chunk.on_this_node()) for chunk in merge.chunks]
+        for place, chunk in zip(merge.chunks, chunks, strict=True):
+            if chunk is None:
+                raise FileNotFoundError(f"there is no {place}")
+        merge_shards([chunk for chunk in chunks if chunk is not None], file)
+        return Shard(file=file.name, rows=map_shard(file).num_rows, bytes=file.stat().st_size, sha256=sha256_of(file))
 
 
-def _is_complete(path: Path, rows: int) -> bool:
+def _is_complete(place: Place, rows: int) -> bool:
+    if not place.is_local:
+        return place.exists()  # an object store shows what is complete alone
     try:
-        return bool(map_shard(path).num_rows == rows)
+        return bool(map_shard(Path(place)).num_rows == rows)
     except (OSError, pa.ArrowException):
         return False
 

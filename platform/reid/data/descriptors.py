@@ -22,7 +22,7 @@ from torch import Tensor
 
 from reid.config import DataError, Section, complaints, require_file
 from reid.data.shards import numeric
-from reid.storage import remove_leftovers, room_for, whole_file
+from reid.storage import Place, remove_leftovers, room_for, whole_file
 
 ORIGIN = b"reid"
 """Key of the schema's metadata."""
@@ -109,15 +109,20 @@ def write_table(path: Path, origin: Origin, batches: Iterable[pa.RecordBatch]) -
 class DescriptorTable:
     """A table that was written before, open for reading; descriptors stay in the file.
 
+    Args:
+        path: the file, a local path or a pyarrow.fs URI.
+
     Raises:
         DataError: there is no such file, or it is no table of descriptors.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Place(path)
         try:
-            require_file(path)
-            self._file = pq.ParquetFile(path)
+            if self.path.is_local:
+                require_file(self.path)
+            filesystem, inside = self.path.resolve()
+            self._file = pq.ParquetFile(filesystem.open_input_file(inside))
             self.origin, self.dim = _checked(self._file.schema_arrow)
             self._labels = self._file.read(columns=list(LABELS))
             self._labels.validate(full=True)

@@ -24,7 +24,7 @@ from reid.data.shards import map_shard, numeric, write_shard
 from reid.storage import Place, Storage, write_whole
 
 FOLDER = "maps"
-"""Of all map stores, in the storage."""
+"""Of all map stores, in the storage; on each node they are part of its cache."""
 CHUNK_ROWS = 512
 COLUMN = "maps"
 
@@ -113,11 +113,11 @@ class MapStore:
 
 
 def map_stores(dataset: Dataset, key: str, storage: Storage) -> dict[str, MapStore]:
-    """Where what is computed of each split of a dataset is.
+    """Where what is computed of each split of a dataset is; as long as this process lives it stays there.
 
     Args:
         key: digest of all that it depends on beside the images.
     """
     digest = hashlib.sha256(f"{dataset.digest}/{key}".encode()).hexdigest()[:24]
-    folder = storage.scratch / FOLDER / digest
+    folder = storage.cache.use(FOLDER, digest)
     return {name: MapStore(folder=folder, split=name, rows=len(split)) for name, split in dataset.splits.items()}

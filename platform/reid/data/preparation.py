@@ -5,27 +5,32 @@ run that was killed goes on where it was. Chunks are then merged into few large 
 last: without it a folder is no store.
 """
 
-import hashlib
-import json
-import os
-import shutil
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from filelock import FileLock
 
-from reid.config import DataError, Manifest, load_manifest
+from reid.config import DataError, Manifest, default_storage, load_manifest
 from reid.data.chunks import Chunk, Merge, TextureChunk, bytes_needed, write_chunk, write_merged, write_texture_chunk
-from reid.data.dataset import Dataset, open_dataset
+from reid.data.dataset import Dataset
 from reid.data.parallel import MapTasks, map_in_process
+from reid.data.plan import plan_digest
 from reid.data.readers import READERS, Records
 from reid.data.readers.checks import some_of
 from reid.data.readers.person_keypoints import with_keypoints
 from reid.data.readers.texture_files import with_textures
-from reid.data.store import MANIFEST, SCHEMA_VERSION, Encoding, Shard, StoredSplit, StoreManifest, content_digest
+from reid.data.remote import manifest_of, open_store
+from reid.data.store import (
+    MANIFEST,
+    SCHEMA_VERSION,
+    Encoding,
+    Shard,
+    StoredSplit,
+    StoreManifest,
+    content_digest,
+)
 from reid.progress import track
-from reid.storage import remove_leftovers, room_for, write_whole
+from reid.storage import Place, Storage, remove_leftovers, room_for
 
 CHUNK_ROWS = 512
 SHARD_BYTES = 512 * 2**20
@@ -50,7 +55,8 @@ def prepare(
     Args:
         name: a manifest in `datasets/`.
         source: folder of the dataset in its original format.
-        destination: folder of the store, new or left by an unfinished run; every task must be able to write to it.
+        destination: folder of the store, new or left by an unfinished run, a local path or a pyarrow.fs URI; every task
+            must be able to read the source and to write to it.
         height, width: size of the stored images in pixels, where the dataset has no native size of its own.
         encoding: `raw` pixels or `compressed` JPEG and PNG.
         map_tasks: how the tasks are spread.
@@ -61,61 +67,53 @@ def prepare(
             `destination` holds something else, which is left alone.
         DiskFullError: there is no room for it; what was done is there for the next time.
     """
-    source, destination = Path(source).absolute(), Path(destination).absolute()  # tasks may run in another folder
+    place, storage = Place(destination).absolute, Storage(default_storage())
+    lock = Path(f"{place}.lock") if place.is_local else storage.scratch / f"{place.name}.lock"
+    size = {"height": height, "width": width}
+    prepare_store(name, source, place, **size, encoding=encoding, map_tasks=map_tasks, lock=lock)
+    return open_store(place, storage, splits)
+
+
+def prepare_store(
+    name: str,
+    source: str | Path,
+    destination: Place,
+    *,
+    height: int,
+    width: int,
+    encoding: Encoding,
+    map_tasks: MapTasks,
+    lock: Path,
+) -> StoreManifest:
+    """Prepare a dataset, see `prepare`, without opening it, so without a copy on this node.
+
+    Args:
+        lock: a file by which the processes of a node keep each other out; on several nodes they would write the same.
+    """
+    source = Path(source).absolute()  # tasks may run in another folder
     manifest = load_manifest(name, source)
     plan = plan_digest(name, source, height=height, width=width, encoding=encoding)
-    if destination.resolve().is_relative_to(source.resolve()):
+    if destination.is_local and Path(destination).resolve().is_relative_to(source.resolve()):
         raise DataError(f"the store {destination} would lie within its source {source}: choose another destination")
     image_size = manifest.stored_size(height, width)
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{destination}.lock"):
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock):
         if not (destination / MANIFEST).exists():
             splits = _read(manifest, source, image_size)
-            with room_for(destination, bytes_needed(splits, source, image_size, encoding)):
-                _start(destination, plan)
-                textures = _texture_chunks(splits, source, destination, image_size[0])
-                _write_texture_chunks(textures, source, destination, map_tasks)
-                chunks = _chunks(splits, source, destination, image_size, encoding)
-                _write_chunks(manifest.name, chunks, source, destination, map_tasks)
-                stored = _merge_chunks(chunks, textures, splits, destination, map_tasks)
-                _finish(destination, _store_manifest(manifest, source, plan, encoding, image_size, splits, stored))
-        return _open(destination, plan, splits)
-
-
-def plan_digest(
-    name: str, source: str | Path, *, height: int = 256, width: int = 128, encoding: Encoding = "raw"
-) -> str:
-    """Digest of a preparation: the manifest, the settings that matter, and name, size and time of every source file.
-
-    It is known before anything is read, so a store's folder can be named by it.
-
-    Raises:
-        DataError: there is no such manifest or source folder.
-    """
-    source = Path(source)
-    manifest = load_manifest(name, source)
-    if not os.path.isdir(source):
-        raise DataError(f"there is no folder {source}: set data.source to the folder of {manifest.title}")
-    settings = [SCHEMA_VERSION, manifest.model_dump(mode="json"), encoding, *manifest.stored_size(height, width)]
-    digest = hashlib.sha256(json.dumps(settings).encode())
-    for folder, folders, files in os.walk(source, onerror=_refuse):
-        folders.sort()
-        for file in sorted(files):
-            path = os.path.join(folder, file)
             try:
-                status = os.stat(path)
-            except OSError as error:
-                _refuse(error)
-            digest.update(
-                f"{os.path.relpath(path, source)}\0{status.st_size}\0{status.st_mtime_ns}\0".encode(
-                    errors="surrogateescape"
-                )
-            )
-    return digest.hexdigest()
-
-
-def _refuse(error: OSError) -> NoReturn:
-    raise DataError(f"{error.filename} cannot be read ({error.strerror}): remove it, or make it readable")
+                with room_for(destination, bytes_needed(splits, source, image_size, encoding)):
+                    _start(destination, plan)
+                    textures = _texture_chunks(splits, source, destination, image_size[0])
+                    _write_texture_chunks(textures, source, destination, map_tasks)
+                    chunks = _chunks(splits, source, destination, image_size, encoding)
+                    _write_chunks(manifest.name, chunks, source, destination, map_tasks)
+                    stored = _merge_chunks(chunks, textures, splits, destination, map_tasks)
+                    fields = _store_manifest(manifest, source, plan, encoding, image_size, splits, stored)
+                    (destination / MANIFEST).write(fields.model_dump_json(indent=1))
+            except FileNotFoundError:  # of chunks that another node has removed, being done with the same
+                if not (destination / MANIFEST).exists():
+                    raise
+        return _finished(destination, plan)
 
 
 def _read(manifest: Manifest, source: Path, image_size: tuple[int, int]) -> dict[str, Records]:
@@ -127,20 +125,18 @@ def _read(manifest: Manifest, source: Path, image_size: tuple[int, int]) -> dict
     return with_textures(with_keypoints(splits, source, manifest, image_size), source, manifest)
 
 
-def _start(destination: Path, plan: str) -> None:
+def _start(destination: Place, plan: str) -> None:
     """Make the folder ready; chunks of an unfinished run stay if they belong to the same plan."""
-    if destination.exists():
-        if any(destination.iterdir()) and not (destination / DIGEST).is_file():
-            raise DataError(f"{destination} is not empty and no store: choose an empty or a new folder")
-        if (destination / DIGEST).is_file() and (destination / DIGEST).read_text() != plan:
-            shutil.rmtree(destination)
-    destination.mkdir(exist_ok=True)
-    (destination / DIGEST).write_text(plan)
-    (destination / CHUNKS).mkdir(exist_ok=True)
+    begun = (destination / DIGEST).read_text()
+    if begun is None and destination.names():
+        raise DataError(f"{destination} is not empty and no store: choose an empty or a new folder")
+    if begun != plan:
+        destination.delete()
+        (destination / DIGEST).write(plan)
 
 
 def _chunks(
-    splits: Mapping[str, Records], source: Path, destination: Path, image_size: tuple[int, int], encoding: Encoding
+    splits: Mapping[str, Records], source: Path, destination: Place, image_size: tuple[int, int], encoding: Encoding
 ) -> list[Chunk]:
     chunks = []
     for split, records in splits.items():
@@ -160,7 +156,7 @@ def _chunks(
     return chunks
 
 
-def _texture_chunks(splits: Mapping[str, Records], source: Path, destination: Path, side: int) -> list[TextureChunk]:
+def _texture_chunks(splits: Mapping[str, Records], source: Path, destination: Place, side: int) -> list[TextureChunk]:
     return [
         TextureChunk(
             split=split,
@@ -174,7 +170,7 @@ def _texture_chunks(splits: Mapping[str, Records], source: Path, destination: Pa
     ]
 
 
-def _write_chunks(name: str, chunks: list[Chunk], source: Path, destination: Path, map_tasks: MapTasks) -> None:
+def _write_chunks(name: str, chunks: list[Chunk], source: Path, destination: Place, map_tasks: MapTasks) -> None:
     total = sum(len(chunk.records) for chunk in chunks)
     unreadable: list[str] = []
     with track(f"preparing {name}", total, "images") as advance:
@@ -182,13 +178,13 @@ def _write_chunks(name: str, chunks: list[Chunk], source: Path, destination: Pat
             unreadable += complaints
             advance(len(chunk.records))
     if unreadable:
-        shutil.rmtree(destination)
+        destination.delete()
         raise DataError(f"{source}: replace or remove {len(unreadable)} unreadable images: {some_of(unreadable)}")
 
 
-def _write_texture_chunks(chunks: list[TextureChunk], source: Path, destination: Path, map_tasks: MapTasks) -> None:
+def _write_texture_chunks(chunks: list[TextureChunk], source: Path, destination: Place, map_tasks: MapTasks) -> None:
     if wrong := [complaint for complaints in map_tasks(write_texture_chunk, chunks) for complaint in complaints]:
-        shutil.rmtree(destination)
+        destination.delete()
         raise DataError(
             f"{source}: {len(wrong)} textures are not what they should be, make them anew: {some_of(wrong)}"
         )
@@ -198,7 +194,7 @@ def _merge_chunks(
     chunks: list[Chunk],
     textures: list[TextureChunk],
     splits: Mapping[str, Records],
-    destination: Path,
+    destination: Place,
     map_tasks: MapTasks,
 ) -> dict[str, StoredSplit]:
     shards, texture_shards = (_merged(kind, destination, map_tasks) for kind in (chunks, textures))
@@ -215,14 +211,14 @@ def _merge_chunks(
 
 
 def _merged(
-    chunks: Sequence[Chunk | TextureChunk], destination: Path, map_tasks: MapTasks
+    chunks: Sequence[Chunk | TextureChunk], destination: Place, map_tasks: MapTasks
 ) -> dict[str, tuple[Shard, ...]]:
     """Few large shards by split, named as its chunks are."""
-    paths: dict[str, list[Path]] = {}
+    paths: dict[str, list[Place]] = {}
     for chunk in chunks:
         paths.setdefault(chunk.split, []).append(chunk.path)
     merges = [
-        Merge(split=split, chunks=group, path=destination / f"{group[0].stem.rpartition('-')[0]}-{number:05d}.arrow")
+        Merge(split=split, chunks=group, path=destination / f"{group[0].name.rpartition('-')[0]}-{number:05d}.arrow")
         for split, files in paths.items()
         for number, group in enumerate(_grouped(files))
     ]
@@ -232,15 +228,16 @@ def _merged(
     return shards
 
 
-def _grouped(paths: Iterable[Path]) -> list[tuple[Path, ...]]:
+def _grouped(paths: Iterable[Place]) -> list[tuple[Place, ...]]:
     """Consecutive files of at most `SHARD_BYTES` together."""
-    groups: list[list[Path]] = []
+    groups: list[list[Place]] = []
     size = 0
     for path in paths:
-        size += path.stat().st_size
+        own = path.size() or 0
+        size += own
         if not groups or size > SHARD_BYTES:
             groups.append([])
-            size = path.stat().st_size
+            size = own
         groups[-1].append(path)
     return [tuple(group) for group in groups]
 
@@ -276,18 +273,16 @@ def _store_manifest(
     return fields.model_copy(update={"digest": content_digest(fields.model_dump(mode="json"))})
 
 
-def _finish(destination: Path, manifest: StoreManifest) -> None:
-    write_whole(destination / MANIFEST, manifest.model_dump_json(indent=1))
-
-
-def _open(destination: Path, plan: str, splits: Collection[str] | None) -> Dataset:
-    dataset = open_dataset(destination, verify="sizes", splits=splits)
-    if dataset.plan != plan:
+def _finished(destination: Place, plan: str) -> StoreManifest:
+    """What was prepared, without what a preparation leaves beside it."""
+    manifest = manifest_of(destination)
+    if manifest.plan != plan:
         raise DataError(
-            f"{destination} holds {dataset.name} prepared from other files or with other settings: delete the folder "
+            f"{destination} holds {manifest.name} prepared from other files or with other settings: delete the folder "
             "or choose another destination"
         )
-    shutil.rmtree(destination / CHUNKS, ignore_errors=True)
-    (destination / DIGEST).unlink(missing_ok=True)
-    remove_leftovers(destination)
-    return dataset
+    (destination / CHUNKS).delete()
+    (destination / DIGEST).delete()
+    if destination.is_local:
+        remove_leftovers(Path(destination))
+    return manifest

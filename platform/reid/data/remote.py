@@ -9,29 +9,28 @@ import pyarrow as pa
 from reid.config import DataError
 from reid.data.dataset import Dataset, open_dataset
 from reid.data.store import MANIFEST, Shard, StoreManifest, parse_manifest
-from reid.storage import Place, Storage, whole_folder
+from reid.storage import Cache, Place, Storage, whole_folder
 
 BLOCK_BYTES = 8 * 2**20
 
 
-def open_store(place: str, storage: str, splits: Collection[str] | None = None) -> Dataset:
+def open_store(place: str, storage: Storage, splits: Collection[str] | None = None) -> Dataset:
     """Open an Arrow store; a remote one through this node's cache.
 
     Args:
         place: the store's folder or URI.
-        storage: root of the run's storage.
+        storage: the run's, whose cache has the copies.
         splits: open these alone and touch no file of the others; none = all.
     """
-    cache = Storage(storage).scratch / "cache"
-    return open_dataset(local_copy(place, cache, splits), verify="sizes", splits=splits)
+    return open_dataset(local_copy(place, storage.cache, splits), verify="sizes", splits=splits)
 
 
-def local_copy(place: str | Path, cache_root: str | Path, splits: Collection[str] | None = None) -> Path:
+def local_copy(place: str | Path, cache: Cache, splits: Collection[str] | None = None) -> Path:
     """The folder of a store on this machine; a remote one is copied, once for all processes of the node.
 
     Args:
         place: a local folder, which is returned as it is, or a pyarrow.fs URI such as `s3://bucket/reid/market`.
-        cache_root: node-local folder for copies; each is named by the digest of its contents.
+        cache: where copies are kept, each under the digest of its contents.
         splits: copy the shards of these alone; none = all.
 
     Raises:
@@ -40,19 +39,33 @@ def local_copy(place: str | Path, cache_root: str | Path, splits: Collection[str
     source = Place(place)
     if source.is_local:
         return Path(source)
-    try:
-        text = (source / MANIFEST).read()
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{source} holds no prepared dataset that can be read, check the address: {error}") from error
-    manifest = parse_manifest(text, str(source))
-    target = Path(cache_root) / "-".join((manifest.digest, *sorted(splits or ())))
+    text = _manifest_text(source)
+    manifest = parse_manifest(text, str(source)).only(splits)
+    target = cache.use("cache", "-".join((manifest.digest, *sorted(splits or ()))))
     if not (target / MANIFEST).exists():
         try:
             with whole_folder(target) as partial:
-                _copy(source, manifest.only(splits), text, partial)
+                cache.make_room(sum(shard.bytes for split in manifest.splits.values() for shard in split.files))
+                _copy(source, manifest, text, partial)
         except FileExistsError:  # another process of this node has copied it meanwhile
             pass
     return target
+
+
+def manifest_of(place: Place) -> StoreManifest:
+    """Of a store, wherever it lies.
+
+    Raises:
+        DataError: there is none, or it is damaged or of another version.
+    """
+    return parse_manifest(_manifest_text(place), place)
+
+
+def _manifest_text(place: Place) -> bytes:
+    try:
+        return (place / MANIFEST).read()
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{place} holds no prepared dataset that can be read, check the address: {error}") from error
 
 
 def _copy(source: Place, manifest: StoreManifest, text: bytes, target: Path) -> None:

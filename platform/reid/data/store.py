@@ -20,6 +20,7 @@ from reid.config import (
     complaints,
     read_file,
 )
+from reid.storage import Place
 
 SCHEMA_VERSION = 3
 MANIFEST = "manifest.json"
@@ -137,7 +138,9 @@ def parse_manifest(text: str | bytes, place: str) -> StoreManifest:
         raise
     except (KeyError, TypeError, ValueError) as error:
         reason = complaints(error) if isinstance(error, ValidationError) else error
-        raise DataError(f"{place}/{MANIFEST} is damaged, delete the folder and prepare again: {reason}") from error
+        raise DataError(
+            f"{Place(place) / MANIFEST} is damaged, delete the folder and prepare again: {reason}"
+        ) from error
     return manifest
 
 

@@ -10,6 +10,7 @@ from reid.config import DataError
 from reid.data.descriptors import DescriptorTable, image_place
 from reid.data.pixels import UnreadableImageError, pixels_of
 from reid.data.remote import open_store
+from reid.storage import Storage
 
 
 class TableImages:
@@ -17,13 +18,13 @@ class TableImages:
 
     Args:
         images: the folder or the store that they lie in now; none = where they lay when the table was written.
-        storage: root of the run's storage.
+        storage: the run's.
 
     Raises:
         DataError: there is no such store.
     """
 
-    def __init__(self, table: DescriptorTable, images: str | None, storage: str) -> None:
+    def __init__(self, table: DescriptorTable, images: str | None, storage: Storage) -> None:
         self._table, self._images = table, images or table.origin.images
         self._store = open_store(self._images, storage) if table.origin.kind == "store" else None
 

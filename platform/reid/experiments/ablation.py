@@ -66,10 +66,10 @@ def _table(experiment: Experiment, plan: AblationPlan) -> AblationTable:
     """Print the table, and record it with every score by seed."""
     metrics = {name: experiment.metrics(name) for name in experiment.finished}
     table = AblationTable.of(plan, experiment.workspace.config.data.name, metrics, _costs(experiment, plan))
-    file = experiment.run.scratch / "ablation.md"
-    file.write_text(table.markdown())
+    file = experiment.run.folder / "ablation.md"
+    file.write(table.markdown())
     scores = [Measurement(step=seed, time=time.time(), metrics=found) for seed, found in table.by_seed().items()]
     report = write_report(experiment.run.folder, ablation_page(experiment, table))
-    experiment.finish(scores, {str(file): "", report: ""}, table=table.markdown())
+    experiment.finish(scores, {file: "", report: ""}, table=table.markdown())
     table.show()
     return table

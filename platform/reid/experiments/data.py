@@ -1,5 +1,6 @@
 """Makes the Arrow stores that a run trains on: renders the embedded benchmark if need be, prepares, verifies."""
 
+import functools
 import os
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from typing import Literal
 
 from filelock import FileLock
 
-from reid.cluster import connect, map_on_cluster
+from reid.cluster import connect, map_on_cluster, nodes_that_see
 from reid.config import DataConfig, RunConfig, is_own, load_manifest
 from reid.data import (
     MANIFEST,
@@ -17,13 +18,14 @@ from reid.data import (
     TEXTURES,
     DataError,
     DataKind,
-    Dataset,
     MapTasks,
+    StoreManifest,
+    manifest_of,
     map_in_process,
     map_in_processes,
     open_dataset,
     plan_digest,
-    prepare,
+    prepare_store,
 )
 from reid.embedded import EDITION, SIZES, render_coco, render_market1501, render_pairs
 from reid.progress import say
@@ -92,7 +94,7 @@ def prepare_all(config: RunConfig) -> Stores:
     """Prepare everything that the configured phases read."""
     config = without_unfed_phases(config)
     check_phases(config)
-    storage = Storage(config.storage)
+    storage = Storage.of(config)
     storage.make_ready()
     if config.scaling.num_workers:
         connect(config.extensions)
@@ -157,16 +159,16 @@ def prepare_data(
         DataError: a source is missing or wrong.
     """
     _require_sources([SOURCES[kind.name] for kind in kinds], config.data)
-    map_tasks = _map_tasks(config, storage)
-    sources = {kind.name: _source(SOURCES[kind.name], config.data, storage, map_tasks) for kind in kinds}
+    rendering = _rendering(config, storage)
+    sources = {kind.name: _source(SOURCES[kind.name], config.data, storage, rendering) for kind in kinds}
     return {
-        name: _store(name, config, storage, source, map_tasks, splits if name == REID.name else None)
+        name: _store(name, config, storage, source, splits if name == REID.name else None)
         for name, source in sources.items()
     }
 
 
-def prepared(config: RunConfig, storage: Storage, kind: DataKind) -> Dataset | None:
-    """Data of a kind as they were prepared before, if they were.
+def prepared(config: RunConfig, storage: Storage, kind: DataKind) -> StoreManifest | None:
+    """What was prepared of a kind before, if it was; it is not opened.
 
     Raises:
         DataError: a source that the user must have is missing.
@@ -174,8 +176,10 @@ def prepared(config: RunConfig, storage: Storage, kind: DataKind) -> Dataset | N
     source = SOURCES[kind.name]
     _require_sources([source], config.data)
     folder = _folder_of(source, config.data, storage)
-    store = storage.scratch / "stores" / _store_name(source, config.data, folder) if folder.exists() else folder
-    return open_dataset(store) if (store / MANIFEST).exists() else None
+    if not folder.exists():
+        return None
+    store = storage.place("stores", _store_name(source, config.data, folder))
+    return manifest_of(store) if (store / MANIFEST).exists() else None
 
 
 def _require_sources(sources: Sequence[Source], data: DataConfig) -> None:
@@ -224,53 +228,37 @@ def _store_name(source: Source, data: DataConfig, folder: Path) -> str:
     return f"{load_manifest(name, folder).name}-{plan[:12]}"
 
 
-def _store(
-    kind: str,
-    config: RunConfig,
-    storage: Storage,
-    source: Path,
-    map_tasks: MapTasks,
-    splits: Collection[str] | None,
-) -> Place:
+def _store(kind: str, config: RunConfig, storage: Storage, source: Path, splits: Collection[str] | None) -> Place:
     data = config.data
-    name = SOURCES[kind].manifest(data)
     folder = _store_name(SOURCES[kind], data, source)
-    local = storage.scratch / "stores" / folder
-    prepare(
-        name,
+    place = storage.place("stores", folder)
+    manifest = prepare_store(
+        SOURCES[kind].manifest(data),
         source,
-        local,
+        place,
         height=data.height,
         width=data.width,
         encoding=data.encoding,
-        map_tasks=map_tasks,
-        splits=splits,
+        map_tasks=_preparing(config, source),
+        lock=storage.scratch / "stores" / f"{folder}.lock",
     )
-    dataset = open_dataset(local, splits=splits)
-    say(f"prepared {_counts(dataset)} in {local}")
-    if storage.is_local:
-        return Place(local)
-    remote = storage.place("stores", folder)
-    with FileLock(f"{local}.upload.lock"):
-        if not (remote / MANIFEST).exists():
-            _upload(local, remote)
-    return remote
+    if place.is_local:
+        open_dataset(place, splits=splits)
+    counts = ", ".join(f"{split.rows:,} {name}" for name, split in manifest.only(splits).splits.items())
+    say(f"prepared {counts} in {place}")
+    return place
 
 
-def _upload(local: Path, remote: Place) -> None:
-    """Copy a store; its manifest comes last, so a folder that has one is whole."""
-    for shard in sorted(local.glob("*.arrow")):
-        (remote / shard.name).upload(shard)
-    (remote / MANIFEST).write((local / MANIFEST).read_bytes())
-
-
-def _map_tasks(config: RunConfig, storage: Storage) -> MapTasks:
+def _rendering(config: RunConfig, storage: Storage) -> MapTasks:
+    """How tasks that write to this node, or to what all nodes share, are spread."""
     if config.scaling.num_workers == 0:
         return map_in_process
-    if not storage.is_local:  # files are written on this node, then copied to the storage
-        return map_in_processes(os.cpu_count() or 1)
-    return map_on_cluster
+    return map_on_cluster if storage.is_local else map_in_processes(os.cpu_count() or 1)
 
 
-def _counts(dataset: Dataset) -> str:
-    return ", ".join(f"{len(split):,} {name}" for name, split in dataset.splits.items())
+def _preparing(config: RunConfig, source: Path) -> MapTasks:
+    """How tasks that read a source, and write to the storage, are spread: over the nodes that see the source."""
+    if config.scaling.num_workers == 0:
+        return map_in_process
+    nodes = nodes_that_see(source)
+    return functools.partial(map_on_cluster, nodes=nodes) if nodes else map_in_processes(os.cpu_count() or 1)

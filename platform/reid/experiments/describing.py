@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from reid.config import RunConfig
 from reid.data import Dataset, UnreadableImageError, image_place, open_dataset, open_store, pixels_of, rows_of
 from reid.inference import load_checkpoint
+from reid.storage import Storage
 
 SHARE_ROWS = 512
 
@@ -41,12 +42,12 @@ class Described:
     """A complaint for each image that is not among the rows."""
 
 
-def shares_of(images: str, storage: str, names: Sequence[str] | None) -> list[Share]:
+def shares_of(images: str, storage: Storage, names: Sequence[str] | None) -> list[Share]:
     """All images as tasks, in the order of the table, whatever the number of workers.
 
     Args:
         images: a store, or the folder that `names` are in.
-        storage: root of the run's storage.
+        storage: the run's.
         names: of the images; none = `images` is a store, and all of its splits are meant.
 
     Raises:
@@ -83,7 +84,7 @@ class Extractor:
 
     @cached_property
     def _dataset(self) -> Dataset:
-        return open_store(self._images, self._config.storage)
+        return open_store(self._images, Storage.of(self._config))
 
     def _of_store(self, share: Share, name: str) -> Described:
         split, rows = self._dataset.splits[name], slice(share.start, share.stop)

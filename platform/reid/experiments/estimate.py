@@ -64,7 +64,7 @@ def run_dry(config: RunConfig, job: str) -> None:
     """
     check_phases(config)
     say(f"workers: {_placement(config)}")
-    storage = Storage(config.storage)
+    storage = Storage.of(config)
     counts = {kind.name: counts_of(config, storage, kind) for kind in kinds_of(config)}
     stores = sum((each.train + each.scored) * config.data.height * config.data.width * 3 for each in counts.values())
     say(f"stores: about {stores / 1e6:,.0f} MB in {config.storage}")
@@ -96,11 +96,10 @@ def counts_of(config: RunConfig, storage: Storage, kind: DataKind) -> Counts:
     Raises:
         DataError: there is none of these.
     """
-    if (dataset := prepared(config, storage, kind)) is not None:
-        train = dataset.splits["train"]
-        others = sum(len(split) for name, split in dataset.splits.items() if name != "train")
-        identities = len(set(train.pids_N.tolist())) if kind.identities else 0
-        return Counts(train=len(train), scored=others, identities=identities)
+    if (manifest := prepared(config, storage, kind)) is not None:
+        train = manifest.splits["train"]
+        others = sum(split.rows for name, split in manifest.splits.items() if name != "train")
+        return Counts(train=train.rows, scored=others, identities=train.identities if kind.identities else 0)
     if config.data.name == EMBEDDED:
         size = SIZES[config.data.size]
         of_size = {
@@ -150,7 +149,7 @@ def estimate_phase(config: RunConfig, phase: str, counts: Mapping[str, Counts]) 
         images=images,
         images_per_second=rate,
         seconds=START_S + (images + scored * FORWARD_SHARE) / rate,
-        bytes_kept=(KEPT_CHECKPOINTS + 1) * (weights + ADAM_STATES * trained),
+        bytes_kept=KEPT_CHECKPOINTS * (weights + ADAM_STATES * trained) + weights,
     )
 
 

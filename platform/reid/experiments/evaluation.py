@@ -28,25 +28,24 @@ def run_evaluation(config: RunConfig, *, checkpoint: Place) -> dict[str, float]:
         ValueError: settings, data, cluster or checkpoint do not permit it.
         PhaseFailedError: the checkpoint does not fit the model's settings.
     """
-    storage = Storage(config.storage)
+    storage = Storage.of(config)
     storage.make_ready()
     recorder = open_recorder(config, storage)
     state = load_state(checkpoint)
     join_cluster(config, [config.scaling])
     store = prepare_data(config, storage, [REID])[REID.name]
-    dataset = open_store(store, config.storage)
+    dataset = open_store(store, storage)
     if config.evaluation.rerank:
         require_rerankable(len(dataset.splits["query"]) + len(dataset.splits["gallery"]))
     key = f"{config.name}-evaluation-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
     record = parent_record(key, "evaluation", config, (dataset_input(dataset, store),))
     tags = {"reid.checkpoint": checkpoint, "reid.phase": state.phase, "reid.model": find_stage(state.stage).family}
     record = dataclasses.replace(record, tags=record.tags | tags)
-    folder = storage.scratch / "runs" / key
+    folder = storage.place("runs", key)
     with recorder:
         recorder.put(record)
         try:
-            place = storage.place("runs", key, "score")
-            evaluation = evaluate(config, checkpoint=checkpoint, store=store, place=place)
+            evaluation = evaluate(config, checkpoint=checkpoint, store=store, place=folder / "score")
         except BaseException:
             recorder.put(dataclasses.replace(record, status="FAILED"))
             raise
@@ -55,7 +54,7 @@ def run_evaluation(config: RunConfig, *, checkpoint: Place) -> dict[str, float]:
         measured = (Measurement(step=0, time=time.time(), metrics=metrics),)
         floor = score_mean_colour(dataset, config.evaluation)
         page = evaluation_page(key, config, dataset, store, checkpoint, state, floor, evaluation)
-        report = write_report(storage.place("runs", key), page)
+        report = write_report(folder, page)
         artifacts = {str(folder / PICTURES): PICTURES, report: ""}
         scores = {results.MEAN_COLOUR: results.of(floor.metrics), state.phase: results.of(metrics)}
         note = with_results(record.note, results.markdown(scores), artifacts)
@@ -66,6 +65,6 @@ def run_evaluation(config: RunConfig, *, checkpoint: Place) -> dict[str, float]:
     for name, value in metrics.items():
         if name.startswith("eval/attributes/"):
             say_result(f"{name.removeprefix('eval/')}: {value:.1%}")
-    places = {"data": store, "checkpoint": checkpoint, "pictures": str(folder / PICTURES), "report": report}
+    places = {"data": store, "checkpoint": checkpoint, "pictures": folder / PICTURES, "report": report}
     results.show_places(places, recorder, record)
     return metrics

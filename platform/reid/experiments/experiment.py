@@ -101,7 +101,7 @@ class Workspace:
             PlacementError: the cluster cannot place the workers.
         """
         check_phases(config)
-        storage = Storage(config.storage)
+        storage = Storage.of(config)
         storage.make_ready()
         recorder = open_recorder(config, storage)
         join_cluster(config, scalings)
@@ -109,7 +109,7 @@ class Workspace:
         stores = prepare_data(config, storage, kinds_of(config), splits)
         datasets = {}
         for kind, place in stores.items():
-            datasets[kind] = open_store(place, config.storage, splits if kind == REID.name else None)
+            datasets[kind] = open_store(place, storage, splits if kind == REID.name else None)
             if kind == REID.name and held_out is not None:
                 datasets[kind] = hold_out(datasets[kind], held_out)
         closed = splits is not None
@@ -118,7 +118,7 @@ class Workspace:
     def with_all_splits(self) -> Self:
         """The same with query and gallery open, and nobody held out."""
         stores = prepare_data(self.config, self.storage, kinds_of(self.config))
-        datasets = {kind: open_store(place, self.config.storage) for kind, place in stores.items()}
+        datasets = {kind: open_store(place, self.storage) for kind, place in stores.items()}
         return dataclasses.replace(self, stores=stores, datasets=datasets, closed=False)
 
     def dataset_of(self, stage: Stage) -> Dataset:
@@ -222,9 +222,8 @@ class Experiment:
         return publish_checkpoint(
             training.config,
             self.finished[training.name],
-            storage=self.run.storage,
+            self.run.storage.place("exports", key),
             recorder=self.workspace.recorder,
-            names=("exports", key),
             alias=alias,
             run_key=key,
             rival=rival,

@@ -32,34 +32,29 @@ class Published:
     """In MLflow's registry; None when MLflow was out of reach."""
 
 
-def run_export(config: RunConfig, *, checkpoint: Place, alias: str, output: Path | None) -> Published:
+def run_export(config: RunConfig, *, checkpoint: Place, alias: str, output: Place | None) -> Published:
     """Export a checkpoint and register the result.
 
     Args:
-        output: local folder for the files; none = `exports/` of the storage.
+        output: folder for the files; none = `exports/` of the storage.
 
     Raises:
         ValueError: settings, checkpoint, alias or output do not permit it, or what was exported fails the check.
         ConnectionError: MLflow did not take it; the files are there.
     """
     require_alias(alias)
-    storage = Storage(config.storage)
+    storage = Storage.of(config)
     storage.make_ready()
     recorder = open_recorder(config, storage)
     state = load_state(checkpoint)
-    if output is None:
-        names = ("exports", state.run or f"{config.name}.{state.phase}")
-        published = publish_checkpoint(
-            config, checkpoint, storage=storage, recorder=recorder, names=names, alias=alias, run_key=state.run
-        )
-    else:
-        card = export_checkpoint(config, checkpoint, output)
-        version = recorder.publish(output, alias=alias, run_key=state.run)
-        published = Published(place=Place(output), card=card, version=version)
-    card, place = published.card, published.place
+    place = output or storage.place("exports", state.run or f"{config.name}.{state.phase}")
+    published = publish_checkpoint(config, checkpoint, place, recorder=recorder, alias=alias, run_key=state.run)
+    card = published.card
     say_result(f"input: uint8 RGB, batch × 3 × {card.height} × {card.width}; output: float32, batch × {card.dim}")
-    say_result(f"torch: torch.export.load('{place / PT2}').module()")
-    say_result(f"ONNX: onnxruntime.InferenceSession('{place / ONNX}')")
+    if place.is_local:
+        say_result(f"torch: torch.export.load('{place / PT2}').module()")
+        say_result(f"ONNX: onnxruntime.InferenceSession('{place / ONNX}')")
+    say_result(f"in Python: import reid; reid.load('{place}')")
     if published.version is None:
         raise ConnectionError(
             f"MLflow at {recorder.uri} did not take the model: the files are in {place}, export again"
@@ -74,31 +69,32 @@ def run_export(config: RunConfig, *, checkpoint: Place, alias: str, output: Path
 def publish_checkpoint(
     config: RunConfig,
     checkpoint: Place,
+    place: Place,
     *,
-    storage: Storage,
     recorder: Recorder,
-    names: tuple[str, ...],
     alias: str,
     run_key: str | None,
     rival: Mapping[str, float] | None = None,
 ) -> Published:
-    """Export a checkpoint into a folder of the storage and register the result, as far as MLflow is within reach.
+    """Export a checkpoint into a folder and register the result, as far as MLflow is within reach.
+
+    A folder that holds an export is replaced, whatever it holds: what this process did not write is never loaded.
 
     Args:
-        names: of the folder under the storage's root.
         run_key: key of the run that trained it.
         rival: see `model_card`.
 
     Raises:
-        ValueError: see `export_checkpoint`; or the alias is not allowed.
+        ValueError: see `export_checkpoint`; or the alias is not allowed, or the folder holds something else.
     """
-    folder = storage.scratch.joinpath(*names)
-    card = export_checkpoint(config, checkpoint, folder, rival)
-    place = storage.place(*names)
-    if not storage.is_local:
-        for file in sorted(folder.iterdir()):
-            (place / file.name).upload(file)
-    version = recorder.publish(folder, alias=alias, run_key=run_key)
+    try:
+        if place.names() and not (place / CARD).exists():
+            raise ValueError(f"{place} is not empty and holds no export: choose another folder for the export")
+        with place.from_this_node(last=CARD) as folder:
+            card = export_checkpoint(config, checkpoint, folder, rival)
+            version = recorder.publish(folder, place=place, alias=alias, run_key=run_key)
+    except OSError as error:
+        raise ValueError(f"the export cannot be written to {place} ({error}): choose another folder for it") from error
     return Published(place=place, card=card, version=version)
 
 
@@ -107,36 +103,30 @@ def export_checkpoint(
 ) -> Card:
     """Write a checkpoint's model as programs into a local folder, which is there whole or not at all.
 
-    A folder that holds an export is replaced, whatever it holds: what this process did not write is never loaded.
-
     Raises:
-        ValueError: the checkpoint is damaged, of another architecture or has no descriptor, a program fails the check,
-            or the folder holds something else or cannot be written.
+        OSError: the folder cannot be written.
+        ValueError: the checkpoint is damaged, of another architecture or has no descriptor, or a program fails the
+            check.
         DiskFullError: there is no room for it.
     """
     trained = load_describer(checkpoint, config, torch.device("cpu"))
     descriptor = descriptor_of(trained, config)
     stage, history = trained.stage, trained.state.history
-    try:
-        if folder.is_dir() and any(folder.iterdir()) and not (folder / CARD).is_file():
-            raise ValueError(f"{folder} is not empty and holds no export: choose another folder for the export")
-        card = Card(
-            height=config.data.height,
-            width=config.data.width,
-            dim=descriptor(example_images(1, descriptor.image_size)).shape[1],
-            phase=trained.state.phase,
-            dataset=config.data.name,
-            layout=stage.family if stage.layout is None else stage.layout(config),
-            checkpoint=checkpoint,
-            digest=descriptor.digest(),
-            mAP=history[-1].metrics.get("eval/mAP") if history else None,
-        )
-        room = room_for(folder, 2 * (descriptor.size + PROGRAM_BYTES))
-        with track(f"exporting {trained.state.phase}"), room, whole_folder(folder, replace=True) as partial:
-            distances = export_descriptor(descriptor, card, partial)
-            (partial / MODEL_CARD).write_text(model_card(card, config, trained.state, rival))
-    except OSError as error:
-        raise ValueError(f"the export cannot be written to {folder} ({error}): choose another folder for it") from error
+    card = Card(
+        height=config.data.height,
+        width=config.data.width,
+        dim=descriptor(example_images(1, descriptor.image_size)).shape[1],
+        phase=trained.state.phase,
+        dataset=config.data.name,
+        layout=stage.family if stage.layout is None else stage.layout(config),
+        checkpoint=checkpoint,
+        digest=descriptor.digest(),
+        mAP=history[-1].metrics.get("eval/mAP") if history else None,
+    )
+    room = room_for(folder, 2 * (descriptor.size + PROGRAM_BYTES))
+    with track(f"exporting {trained.state.phase}"), room, whole_folder(folder, replace=True) as partial:
+        distances = export_descriptor(descriptor, card, partial)
+        (partial / MODEL_CARD).write_text(model_card(card, config, trained.state, rival))
     for name, distance in distances.items():
         say_result(f"{name}: cosine distance from the model at most {distance:.1e}")
     return card

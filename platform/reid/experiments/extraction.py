@@ -17,7 +17,7 @@ from reid.experiments.lookup import Lookup, look_up
 from reid.inference import descriptor_of
 from reid.progress import say_result, track
 from reid.stages import load_describer
-from reid.storage import Place
+from reid.storage import Place, Storage
 from reid.training import choose_device
 
 FILE_NAME = "descriptors.parquet"
@@ -30,7 +30,7 @@ class Extraction:
     checkpoint: Place
     images: Place
     """A folder of images, or a prepared store."""
-    table: Path
+    table: Place
 
 
 def run_extraction(config: RunConfig, *, extraction: Extraction | None, lookup: Lookup | None) -> None:
@@ -69,7 +69,7 @@ def extract(config: RunConfig, extraction: Extraction) -> list[str]:
         settings=config.model_dump(mode="json"),
     )
     require_writable(table)
-    shares = shares_of(images, config.storage, names)
+    shares = shares_of(images, Storage.of(config), names)
     unreadable: list[str] = []
 
     def rows(described: Iterator[Described]) -> Iterator[pa.RecordBatch]:
@@ -86,31 +86,35 @@ def extract(config: RunConfig, extraction: Extraction) -> list[str]:
         require_placeable(config.scaling)
         device = torch.device("cuda" if uses_gpu(config.scaling) else "cpu")
         make = functools.partial(Extractor, config, checkpoint, images, device)
-        count = write_table(table, origin, rows(map_on_workers(make, shares, config.scaling)))
+        described = map_on_workers(make, shares, config.scaling)
     else:
-        extractor = Extractor(config, checkpoint, images, choose_device(config.scaling))
-        count = write_table(table, origin, rows(map(extractor, shares)))
+        described = map(Extractor(config, checkpoint, images, choose_device(config.scaling)), shares)
+    try:
+        with table.from_this_node() as file:
+            count = write_table(file, origin, rows(described))
+    except OSError as error:
+        raise DataError(f"{table} cannot be written ({error}): choose another --output") from error
     say_result(f"descriptors: {count:,} rows in {table}" if count else f"descriptors: none, {table} was not written")
     return unreadable
 
 
-def table_in(output: str) -> Path:
+def table_in(output: Place) -> Place:
     """The table's file, given the file or its folder."""
-    path = Path(output).absolute()
-    return path if path.suffix == ".parquet" else path / FILE_NAME
+    return output if output.name.endswith(".parquet") else output / FILE_NAME
 
 
 def _is_store(images: Place) -> bool:
     return not images.is_local or os.path.lexists(Path(images) / MANIFEST)
 
 
-def require_writable(table: Path) -> None:
+def require_writable(table: Place) -> None:
     """
     Raises:
         DataError: the table's folder cannot be written.
     """
     try:
-        table.parent.mkdir(parents=True, exist_ok=True)
-        Place(table.parent).try_writing()
+        if table.is_local:
+            Path(table.parent).mkdir(parents=True, exist_ok=True)
+        table.parent.try_writing()
     except OSError as error:
         raise DataError(f"{table} cannot be written ({error}): choose another --output") from error

@@ -14,7 +14,7 @@ def run_flush(config: RunConfig) -> int:
         ValueError: the storage or a damaged database does not permit it.
         ConnectionError: something is still unsent.
     """
-    storage = Storage(config.storage)
+    storage = Storage.of(config)
     storage.make_ready()
     recorder = open_recorder(config, storage)
     waiting = len(recorder.kept())

@@ -15,25 +15,25 @@ from reid.evaluation import nearest
 from reid.inference import load_model_of
 from reid.pictures import Found, contact_sheet
 from reid.progress import say_result, show_table
-from reid.storage import write_whole
+from reid.storage import Place, Storage
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lookup:
     """What is looked for, and where."""
 
-    table: Path
+    table: Place
     query: str
     """Name of an image in the table, else an image file."""
     top: int
     """How many to find."""
-    sheet: Path | None
+    sheet: Place | None
     """PNG file to draw; none = beside the table."""
     images: str | None
     """Where the table's images lie now; none = where they lay when it was written."""
 
 
-def look_up(config: RunConfig, wanted: Lookup) -> Path:
+def look_up(config: RunConfig, wanted: Lookup) -> Place:
     """Print the nearest images and draw them; returns the place of the drawing.
 
     A query from the table is left out of what is found.
@@ -43,7 +43,7 @@ def look_up(config: RunConfig, wanted: Lookup) -> Path:
             the table's.
     """
     table = DescriptorTable(wanted.table)
-    images = TableImages(table, wanted.images, config.storage)
+    images = TableImages(table, wanted.images, Storage.of(config))
     rows = table.find(wanted.query)
     if len(rows) > 1:
         choices = ", ".join(f"{table.row(row)['split']}/{wanted.query}" for row in rows)
@@ -62,10 +62,10 @@ def look_up(config: RunConfig, wanted: Lookup) -> Path:
         Found(image_HW3=images[row], name=label["name"], pid=label["pid"], distance=distance)
         for row, label, distance in zip(found.rows_K, labels, found.distances_K, strict=True)
     ]
-    sheet = wanted.sheet or table.path.with_name(f"{table.path.stem}-{Path(wanted.query).stem}.png")
+    sheet = wanted.sheet or table.path.parent / f"{Path(table.path.name).stem}-{Path(wanted.query).stem}.png"
     title = f"The {len(items)} of {len(table):,} images that are nearest to {Path(wanted.query).name}"
     try:
-        write_whole(sheet, contact_sheet(query_HW3, title, pid, items))
+        sheet.write(contact_sheet(query_HW3, title, pid, items))
     except OSError as error:
         raise DataError(f"{sheet} cannot be written ({error}): choose another --sheet") from error
     say_result(f"sheet: {sheet}")

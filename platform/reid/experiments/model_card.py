@@ -6,7 +6,8 @@ from pathlib import Path
 from reid.config import RunConfig, load_manifest
 from reid.experiments import results
 from reid.export import ONNX, PT2, Card
-from reid.training import PhaseState
+from reid.stages import find_stage
+from reid.training import MODEL, STATE, PhaseState
 
 TEXT = """# {name}: {layout}, from the phase `{phase}`
 
@@ -37,6 +38,36 @@ Licence of the data: {licence} It may bind the model too.
 - Not examined for differences between groups of people. What it finds is a suggestion, never an identification, and
   to look for people by it may need a legal basis.
 """
+
+PHASE_TEXT = """# {name}: {stage}, from the phase `{phase}`
+
+Trained for {epochs} epochs on {data}, seed {seed}.{score}
+
+`{model}` holds the weights, `{state}` all settings and measurements: `reid.load` takes this folder where the model
+describes images. Without the optimiser, it is no checkpoint to go on from: that is `{checkpoint}`.
+"""
+
+
+def phase_card(state: PhaseState, checkpoint: str, data: str) -> str:
+    """Of what a finished phase leaves.
+
+    Args:
+        data: name of the dataset that it was trained on.
+    """
+    metric, short = find_stage(state.stage).headline
+    measured = state.history[-1].metrics
+    return PHASE_TEXT.format(
+        name=state.config.name,
+        stage=state.stage,
+        phase=state.phase,
+        epochs=state.epoch,
+        data=data,
+        seed=state.config.seed,
+        score=f" {short}: {measured[metric]:.1%}." if metric in measured else "",
+        model=MODEL,
+        state=STATE,
+        checkpoint=checkpoint,
+    )
 
 
 def model_card(card: Card, config: RunConfig, state: PhaseState, rival: Mapping[str, float] | None) -> str:

@@ -77,14 +77,14 @@ def _finish(
 ) -> None:
     """Record the last scores and, as artifacts, the pictures, the report, the configuration and the table."""
     run, config, last = experiment.run, experiment.workspace.config, trainings[-1]
-    (run.scratch / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
-    (run.scratch / "results.md").write_text(results.markdown(scores))
+    (run.folder / "config.yaml").write(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+    (run.folder / "results.md").write(results.markdown(scores))
     metrics = {f"floor/{name}": value for name, value in scores.get(results.MEAN_COLOUR, {}).items()}
     if last.stage.describes:
         metrics |= {f"eval/{name}": value for name, value in scores[last.name].items()}
     experiment.finish(
         [Measurement(step=0, time=time.time(), metrics=metrics)],
-        {str(run.scratch / name): "" for name in ("config.yaml", "results.md")}
+        {run.folder / name: "" for name in ("config.yaml", "results.md")}
         | pipeline_report(experiment, trainings, scores, floor, alias=ALIAS),
         table=results.markdown(scores),
     )

@@ -8,12 +8,12 @@ from reid.cluster import require_lockable
 from reid.config import RunConfig, flatten
 from reid.data import Dataset
 from reid.experiments.description import begun
+from reid.experiments.model_card import phase_card
 from reid.experiments.training import Training
-from reid.progress import say
-from reid.stages import find_stage, stage_of
+from reid.stages import stage_of
 from reid.storage import DiskFullError, Storage
 from reid.tracking import COMMAND_TAG, DatasetInput, Measurement, Recorder, RunRecord, provenance, sqlite_file
-from reid.training import PICTURES, PhaseState, Stage, pictures_in
+from reid.training import MODEL, PICTURES, STATE, PhaseState, Stage, pictures_in
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +22,8 @@ def open_recorder(config: RunConfig, storage: Storage) -> Recorder:
     """The recorder for the tracking server that was named, else for the database under the storage.
 
     Raises:
-        ValueError: the storage is remote and no server was named, or the database is damaged.
+        ValueError: the storage is remote and no server was named, or it has options and a database was; or the database
+            is damaged.
     """
     uri = config.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI")
     if uri is None and not storage.is_local:
@@ -30,10 +31,16 @@ def open_recorder(config: RunConfig, storage: Storage) -> Recorder:
             f"tracking.uri: is needed, since no database file can lie at {storage.root}; set it or MLFLOW_TRACKING_URI "
             "to the address of an MLflow server"
         )
+    served = uri is not None and uri.startswith("http")
+    if storage.root.options and not served:
+        raise ValueError(
+            f"tracking.uri: must be the address of an MLflow server, since MLflow itself does not know the options of "
+            f"{storage.root}, where pictures and models would lie; set it or MLFLOW_TRACKING_URI to http://…"
+        )
     recorder = Recorder(
         uri=uri or f"sqlite:///{storage.place('mlflow.db')}",
         experiment=config.tracking.experiment,
-        artifacts=None if uri and uri.startswith("http") else storage.place("mlartifacts"),
+        artifacts=None if served else storage.place("mlartifacts"),
         outbox=storage.scratch / "outbox",
         storage=storage.root,
     )
@@ -112,7 +119,12 @@ def with_history(record: RunRecord, state: PhaseState) -> RunRecord:
 def finished_record(record: RunRecord, state: PhaseState, checkpoint: str) -> RunRecord:
     """The record of a training that has ended well, with its last checkpoint and the pictures in it."""
     return dataclasses.replace(
-        with_history(record, state), status="FINISHED", checkpoint=checkpoint, artifacts=pictures_of(checkpoint)
+        with_history(record, state),
+        status="FINISHED",
+        checkpoint=checkpoint,
+        model_files=(MODEL, STATE),
+        card=phase_card(state, checkpoint, record.inputs[0].name),
+        artifacts=pictures_of(checkpoint),
     )
 
 
@@ -124,7 +136,7 @@ def pictures_of(checkpoint: str) -> dict[str, str]:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EpochRecorder:
-    """Told of every finished epoch: prints a line and records it."""
+    """Records finished epochs, once a checkpoint holds them."""
 
     recorder: Recorder
     record: RunRecord
@@ -134,14 +146,3 @@ class EpochRecorder:
             self.recorder.put(with_history(self.record, state))
         except DiskFullError as error:  # no epoch is lost: the next one's record has them all, or the training's last
             logger.error("%s", error)
-        metrics = state.history[-1].metrics
-        stage = find_stage(state.stage)
-        metric, name = stage.headline
-        few = metric.replace("eval/", "sample/")
-        sample = f"{state.config.evaluation.sample} people alone" if stage.describes else "a sample"
-        score = f", {name} {metrics[few]:.1%} among {sample}" if few in metrics else ""
-        score = f", {name} {metrics[metric]:.1%}" if metric in metrics else score
-        say(
-            f"{self.record.name}: epoch {state.epoch}/{state.config.phases[state.phase].epochs}, "
-            f"loss {metrics['train/total']:.3f}, {metrics['train/images_per_second']:.0f} images/s{score}"
-        )

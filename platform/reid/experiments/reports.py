@@ -1,5 +1,6 @@
 """The reports of a pipeline, an ablation and an evaluation: one page each, beside the run."""
 
+import shlex
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -65,7 +66,7 @@ def pipeline_report(
         pictures["cmc.png"] = comparison(floor, {one.name: states[one.name].history[-1] for one in describing})
     curves = training_pictures(states)
     spent = spent_in(states)
-    save_pictures(run.scratch, pictures | curves | ({"time.png": time_picture(spent)} if spent else {}))
+    save_pictures(run.folder, pictures | curves | ({"time.png": time_picture(spent)} if spent else {}))
     shown = illustrations(pictures, of=last.name)
     for other in (training for training in trainings if training not in (*describing, last)):
         shown += illustrations(pictures_at(pictures_in(experiment.finished[other.name])), of=other.name)
@@ -82,7 +83,7 @@ def pipeline_report(
         export = run.storage.place("exports", f"{experiment.record.key}.{describing[-1].name}")
         sections.append(usage_section(export, workspace.recorder, alias))
     page = page_of(run.key, "pipeline", [*sections, configuration_section(workspace.config)])
-    return {str(run.scratch / PICTURES): PICTURES, write_report(run.folder, page): ""}
+    return {run.folder / PICTURES: PICTURES, write_report(run.folder, page): ""}
 
 
 def evaluation_page(
@@ -110,7 +111,7 @@ def evaluation_page(
         PageSection(
             heading="Using the model",
             note="This writes it as programs for Python, and registers it in MLflow:",
-            code=f"reid export --checkpoint {checkpoint}",
+            code=f"reid export --checkpoint {shlex.quote(checkpoint)}",
         ),
         configuration_section(config),
     ]

@@ -26,7 +26,7 @@ IDENTITY = "identity.txt"
 """A random token, drawn when the run begins."""
 _FINISHED = TypeAdapter(dict[str, str])
 
-NOT_ANOTHER_RUN = {"storage", "scaling", "tracking"}
+NOT_ANOTHER_RUN = {"storage", "cache_gb", "scaling", "tracking"}
 """Settings of where a run lies, how it is spread over the cluster and where it is recorded."""
 
 Exclude = Mapping[str, bool | set[str]]

@@ -20,7 +20,7 @@ from reid.experiments.data import without_unfed_phases
 from reid.experiments.experiment import Experiment, Workspace
 from reid.experiments.reports import write_report
 from reid.experiments.sweep_report import Final, sweep_page
-from reid.experiments.training import Training
+from reid.experiments.training import Training, best_checkpoints
 from reid.progress import say, say_result
 from reid.search import (
     ChosenSpace,
@@ -41,7 +41,7 @@ from reid.search import (
     with_layouts_of,
 )
 from reid.stages import built_on, check_phases, score_mean_colour, stage_of
-from reid.storage import Place, Storage
+from reid.storage import Storage
 from reid.tracking import Measurement
 
 WHERE = {"workers", "concurrency", "trials", "retrain"}
@@ -141,7 +141,8 @@ class Sweep:
             results.show(scores)
         self._finish(list(trials.all()), winner, scores, final)
         run.finish(scores)
-        places = {"run": run.folder, "winner's settings": str(run.scratch / "winner.yaml")}
+        places = {"run": run.folder, "winner's settings": run.folder / "winner.yaml"}
+        places |= best_checkpoints(shared, self.experiment.finished)
         results.show_places(places, self.experiment.workspace.recorder, self.experiment.record)
         return scores
 
@@ -175,8 +176,7 @@ class Sweep:
         search, run = self.config.search, self.experiment.run
         scaling = self.config.scaling.model_copy(update={"num_workers": search.workers})
         at_once = min(concurrent_runs(scaling), search.concurrency or search.trials)
-        alone = search.workers == 1
-        if alone:  # it trains in the process that Tune starts for it
+        if search.workers == 1:  # it trains in the process that Tune starts for it
             device = "gpu" if uses_gpu(scaling) else "cpu"
             scaling = scaling.model_copy(update={"num_workers": 0, "accelerator": device})
         config = with_layouts_of(self.study, self.config).model_copy(
@@ -191,7 +191,7 @@ class Sweep:
             store=self.experiment.workspace.stores[REID.name],
             start_from=tuple(self.experiment.finished[name] for name in after),
             hold_out=self.hold_out,
-            folder=(Place(run.scratch) if alone else run.folder) / "trials",
+            folder=run.folder / "trials",
         )
         put = self.experiment.workspace.recorder.put
         with (
@@ -206,7 +206,7 @@ class Sweep:
                 tune.with_parameters(train_trial, job=job),
                 scaling=scaling,
                 at_once=at_once,
-                discard=lambda number: job.folder_of(number).delete(),
+                discard=lambda: job.discard({trial.number for trial in trials.all() if trial.ended is not None}),
             )
         job.folder.delete()
         return trials
@@ -221,7 +221,7 @@ class Sweep:
 
     def _finish(self, trials: Sequence[Trial], winner: Trial, scores: results.Scores, final: Final | None) -> None:
         """Record what was found and, as artifacts, the figures and the winner's settings."""
-        folder = self.experiment.run.scratch
+        folder = self.experiment.run.folder
         pictures = draw_figures(
             self.study,
             metric_names=self.config.search.objectives,
@@ -229,13 +229,12 @@ class Sweep:
             trained={trial.number: trial.epochs for trial in trials},
             epochs=self.config.phases[searched_phase(self.config)].epochs,
         )
-        (folder / "figures").mkdir(exist_ok=True)
         for name, png in pictures.items():
-            (folder / "figures" / name).write_bytes(png)
-        (folder / "winner.yaml").write_text(_as_yaml(winner.settings))
+            (folder / "figures" / name).write(png)
+        (folder / "winner.yaml").write(_as_yaml(winner.settings))
         files = ["winner.yaml"]
         if scores:
-            (folder / "results.md").write_text(results.markdown(scores))
+            (folder / "results.md").write(results.markdown(scores))
             files.append("results.md")
         metrics = {f"objective/{name}": value for name, value in winner.values.items()}
         metrics |= {f"paper/{name}": value for name, value in trials[0].values.items()}
@@ -243,7 +242,7 @@ class Sweep:
         for values in list(scores.values())[-1:]:
             metrics |= {f"eval/{name}": value for name, value in values.items()}
         report = write_report(
-            self.experiment.run.folder,
+            folder,
             sweep_page(self.experiment, trials, winner, scores, final, pictures, champion=CHAMPION),
         )
         self.experiment.finish(
@@ -278,7 +277,7 @@ def _require_searchable(config: RunConfig) -> None:
         )
     if "descriptor_dim" in config.search.objectives:
         descriptor_dim(config)
-    storage = Storage(config.storage)
+    storage = Storage.of(config)
     if study_address(config) is None and not storage.is_local:
         raise ConfigError(
             f"search.study: is needed, since no database file can lie at {storage.root}; give the SQLAlchemy address "

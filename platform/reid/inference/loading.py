@@ -5,7 +5,7 @@ import os
 import torch
 from torch import Tensor
 
-from reid.config import DataError, RunConfig, ScalingConfig, require_no_password, validate_config
+from reid.config import DataError, RunConfig, ScalingConfig, validate_config
 from reid.data import DescriptorTable, normalise
 from reid.export import CARD, Descriptor
 from reid.inference.model import Model
@@ -34,15 +34,11 @@ def load(place: str | os.PathLike[str], *, device: str | None = None) -> Model:
         ConnectionError: MLflow is out of reach.
     """
     address = os.fspath(place)
-    try:
-        require_no_password(address)
-    except ValueError as error:
-        raise ValueError(f"the address {error}") from error
+    folder = Place(address).absolute
     if address.startswith(f"{REGISTRY}/"):
         from reid.inference.registered import load_registered  # it imports MLflow, which takes seconds
 
         return load_registered(address)
-    folder = Place(address).absolute
     try:
         if (folder / STATE).exists():
             wanted = choose_device(ScalingConfig()) if device is None else torch.device(device)

@@ -21,7 +21,6 @@ from reid.config import (
     JobStoppedError,
     RunConfig,
     load_config,
-    require_no_password,
     without_passwords,
 )
 from reid.jobs.settings import listed_settings, settings_text
@@ -38,7 +37,7 @@ HELP_WIDTH = 110
 """Columns that the help takes at most, where the terminal has them."""
 JOB_ERRORS = (ValueError, ConnectionError, JobStoppedError)
 """What a user can remedy: one clear line instead of a traceback."""
-OF_ANOTHER_PLACE = {"storage", "tracking", "scaling", "extensions"}
+OF_ANOTHER_PLACE = {"storage", "cache_gb", "tracking", "scaling", "extensions"}
 """Settings of where a checkpoint was trained and recorded, and of what ran there: none that its user asked for."""
 
 
@@ -180,10 +179,9 @@ class PlaceType(click.ParamType["Place"]):
         from reid.storage import Place
 
         try:
-            require_no_password(value)
+            return Place(value).absolute
         except ValueError as error:
-            self.fail(f"the address {error}", param, ctx)
-        return Place(value).absolute
+            self.fail(str(error), param, ctx)
 
 
 def takes_checkpoint(*, required: bool = True) -> Callable[[Function], Function]:

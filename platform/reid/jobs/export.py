@@ -1,6 +1,5 @@
 """`reid export`."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -17,10 +16,10 @@ DEFAULT_ALIAS = "exported"
 @command.takes_checkpoint()
 @click.option("--alias", default=DEFAULT_ALIAS, metavar="NAME", show_default=True, help="Of the registered version.")
 @click.option(
-    "--output", type=click.Path(path_type=Path), metavar="FOLDER", help="For the files; <storage>/exports/… if none."
+    "--output", type=command.PlaceType(), metavar="PLACE", help="Folder for the files; <storage>/exports/… if none."
 )
 @command.takes_settings
-def export(given: command.Given, checkpoint: "Place", alias: str, output: Path | None) -> None:
+def export(given: command.Given, checkpoint: "Place", alias: str, output: "Place | None") -> None:
     """Export a checkpoint's model, from pixels to descriptor, and register it in MLflow.
 
     As a torch.export program and as ONNX; both are checked, the program is registered. Without --preset, the settings
@@ -29,5 +28,4 @@ def export(given: command.Given, checkpoint: "Place", alias: str, output: Path |
     with command.job(given, base=lambda: command.settings_of(checkpoint)) as config:
         from reid.experiments import run_export
 
-        folder = None if output is None else output.absolute()
-        run_export(config, checkpoint=checkpoint, alias=alias, output=folder)
+        run_export(config, checkpoint=checkpoint, alias=alias, output=output)

@@ -3,7 +3,6 @@
 import functools
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,11 +19,23 @@ if TYPE_CHECKING:
 @click.option(
     "--images", type=command.PlaceType(), metavar="PLACE", help="A folder of jpg and png files, or a prepared store."
 )
-@click.option("--output", metavar="PLACE", help="The table: FILE.parquet, or a folder for one of a fixed name.")
-@click.option("--descriptors", metavar="FILE", help="A table written before, to search in without extraction.")
+@click.option(
+    "--output",
+    type=command.PlaceType(),
+    metavar="PLACE",
+    help="The table: FILE.parquet, or a folder for one of a fixed name.",
+)
+@click.option(
+    "--descriptors", type=command.PlaceType(), metavar="PLACE", help="A table written before, to search in alone."
+)
 @click.option("--query", metavar="IMAGE", help="An image file, or the name of an image in the table.")
 @click.option("--top", type=int, default=10, metavar="K", show_default=True, help="How many to find.")
-@click.option("--sheet", metavar="FILE.png", help="Where to draw what was found; beside the table if none.")
+@click.option(
+    "--sheet",
+    type=command.PlaceType(),
+    metavar="FILE.png",
+    help="Where to draw what was found; beside the table if none.",
+)
 @command.takes_settings
 def extract(given: command.Given, **asked: Any) -> None:
     """Describe every image of a folder or of a prepared store, and find those that are nearest to one.
@@ -35,12 +46,12 @@ def extract(given: command.Given, **asked: Any) -> None:
     _require_whole(asked)
     if asked["top"] < 1:
         sys.exit(f"error: --top is {asked['top']}: ask for at least 1")
-    base = functools.partial(_settings_of, Path(asked["descriptors"])) if asked["descriptors"] else None
+    base = functools.partial(_settings_of, asked["descriptors"]) if asked["descriptors"] else None
     with command.job(given, base=base or functools.partial(command.settings_of, asked["checkpoint"])) as config:
         from reid.experiments import run_extraction
 
         extraction = None if asked["descriptors"] else _extraction(asked)
-        table = Path(asked["descriptors"]).absolute() if extraction is None else extraction.table
+        table = asked["descriptors"] if extraction is None else extraction.table
         lookup = None if asked["query"] is None else _lookup(asked, table)
         run_extraction(config, extraction=extraction, lookup=lookup)
 
@@ -64,21 +75,15 @@ def _extraction(asked: Mapping[str, Any]) -> "Extraction":
     return Extraction(checkpoint=asked["checkpoint"], images=asked["images"], table=table_in(asked["output"]))
 
 
-def _lookup(asked: Mapping[str, Any], table: "Path | Place") -> "Lookup":
+def _lookup(asked: Mapping[str, Any], table: "Place") -> "Lookup":
     from reid.experiments import Lookup
 
-    return Lookup(
-        table=Path(table),
-        query=asked["query"],
-        top=asked["top"],
-        sheet=None if asked["sheet"] is None else Path(asked["sheet"]).absolute(),
-        images=asked["images"],
-    )
+    return Lookup(table=table, query=asked["query"], top=asked["top"], sheet=asked["sheet"], images=asked["images"])
 
 
-def _settings_of(table: Path) -> Mapping[str, Any]:
+def _settings_of(table: "Place") -> Mapping[str, Any]:
     """The settings that a table was written with, but those of where."""
     from reid.data import DescriptorTable
 
-    settings = DescriptorTable(table.absolute()).origin.settings
+    settings = DescriptorTable(table).origin.settings
     return {key: value for key, value in settings.items() if key not in command.OF_ANOTHER_PLACE}

@@ -1,7 +1,6 @@
 """Looks pictures up in a table of descriptors."""
 
 import io
-from pathlib import Path
 from threading import Lock
 
 import torch
@@ -10,6 +9,7 @@ from PIL import Image
 from reid.data import DescriptorTable, RowLabels, TableImages, UnreadableImageError, load_image
 from reid.evaluation import nearest
 from reid.inference import load_model_of
+from reid.storage import Place, Storage
 
 
 class Match(RowLabels):
@@ -27,7 +27,7 @@ class Finder:
         DataError: there is no such table, or its model or its store is another by now.
     """
 
-    def __init__(self, table: Path, images: str | None, storage: str) -> None:
+    def __init__(self, table: Place, images: str | None, storage: Storage) -> None:
         self._table = DescriptorTable(table)
         self._images = TableImages(self._table, images, storage)
         self._model = load_model_of(self._table)

@@ -19,6 +19,7 @@ from starlette.staticfiles import StaticFiles
 from reid.config import default_storage
 from reid.page.finder import Finder
 from reid.progress import say_result
+from reid.storage import Place, Storage
 
 HOST = "127.0.0.1"
 SITE = Path(__file__).with_name("site")
@@ -37,14 +38,14 @@ def serve(table: str | os.PathLike[str], *, images: str | None = None, port: int
     and the images of the table by their row.
 
     Args:
-        table: a Parquet file that `jobs/extract.py` has written.
+        table: a Parquet file that `jobs/extract.py` has written, a local path or a pyarrow.fs URI.
         images: where the table's images lie now, a folder or a store; none = where they lay when it was written.
         port: of the page; 0 = any that is free.
 
     Raises:
         ValueError: there is no such table, its model or its store is another by now, or the port is taken.
     """
-    finder = Finder(Path(table), images, default_storage())
+    finder = Finder(Place(table), images, Storage(default_storage()))
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

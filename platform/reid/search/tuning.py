@@ -34,7 +34,7 @@ def run_trials(
     *,
     scaling: ScalingConfig,
     at_once: int,
-    discard: Callable[[int], None] = lambda _: None,
+    discard: Callable[[], None] = lambda: None,
 ) -> None:
     """Run every trial that is left.
 
@@ -50,7 +50,7 @@ def run_trials(
         scaling: with `num_workers` = 0, of a trial that trains in its own process; else of the Ray Train run that it
             starts.
         at_once: trials under way at a time.
-        discard: called with the number of a trial once the study knows that it is over.
+        discard: called whenever the study knows of one more trial that it is over.
 
     Raises:
         NoRoomError: a trial met a full disk; it is not over.
@@ -145,7 +145,7 @@ class _Verdicts(_OfTheStudy, FIFOScheduler):
 class _Suggestions(_OfTheStudy, Searcher):
     """Takes trials from the study to Tune, and tells the study of their ends."""
 
-    def __init__(self, trials: Trials, verdicts: _Verdicts, discard: Callable[[int], None]) -> None:
+    def __init__(self, trials: Trials, verdicts: _Verdicts, discard: Callable[[], None]) -> None:
         super().__init__(trials)
         self._verdicts, self._discard = verdicts, discard
         self._numbers: dict[str, int] = {}
@@ -162,7 +162,7 @@ class _Suggestions(_OfTheStudy, Searcher):
         if "no_room" in (result or {}):
             return
         self._trials.finish(number, self._verdicts.errors[trial_id] if error else (result or {}).get("failure"))
-        self._discard(number)
+        self._discard()
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """The scheduler has told the study."""

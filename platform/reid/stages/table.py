@@ -10,6 +10,7 @@ from reid.data import open_store
 from reid.evaluation import Evaluation
 from reid.stages.fgsam import BASELINE, FINAL, INTERMEDIATE, POSE, STRONG_BASELINE
 from reid.stages.san import SAN_BASELINE, SAN_STAGE, TEXTURE_GENERATOR
+from reid.storage import Storage
 from reid.training import (
     CheckpointError,
     PhaseState,
@@ -133,7 +134,7 @@ def score_checkpoint(config: RunConfig, *, checkpoint: str, store: str, device: 
         CheckpointError: as `load_describer`.
     """
     trained = load_describer(checkpoint, config, device)
-    dataset, dtype = open_store(store, config.storage), resolve_precision(config, device)
+    dataset, dtype = open_store(store, Storage.of(config)), resolve_precision(config, device)
     evaluate = trained.stage.evaluate
     return evaluate(
         trained.model, dataset, config, device, dtype, labels=trained.state.labels, illustrated=True, beside={}

@@ -1,5 +1,6 @@
 """Places, local or remote; files and folders that are there whole or not at all; full disks; what a run writes."""
 
+from reid.storage.cache import Cache
 from reid.storage.mounts import network_file_system
 from reid.storage.place import Place
 from reid.storage.room import DiskFullError, disk_full, room_for
@@ -8,6 +9,7 @@ from reid.storage.writing import PARTIAL, remove_leftovers, temporary_folder, wh
 
 __all__ = [
     "PARTIAL",
+    "Cache",
     "DiskFullError",
     "Place",
     "Storage",

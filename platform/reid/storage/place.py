@@ -9,24 +9,47 @@ from pathlib import Path, PurePosixPath
 import pyarrow as pa
 import pyarrow.fs
 
+from reid.config import require_no_password
 from reid.storage.writing import remove_whole, temporary_folder, whole_file, write_whole
 
 
 class Place(str):
     """A local path, or a pyarrow.fs URI such as `s3://bucket/reid?region=eu-west-1`, whose options all names keep.
 
-    It is text, as it stands in settings, records and messages.
+    It is text, as it stands in settings, records and messages, so it may hold no secret: those are given by the
+    environment.
+
+    Raises:
+        ValueError: it holds a password, token or key.
     """
 
     __slots__ = ()
+
+    def __new__(cls, text: "str | os.PathLike[str]") -> "Place":
+        place = os.fspath(text)
+        try:
+            require_no_password(place)
+        except ValueError as error:
+            raise ValueError(f"the address {error}") from None
+        return super().__new__(cls, place)
 
     @property
     def is_local(self) -> bool:
         return "://" not in self
 
     @property
+    def address(self) -> str:
+        """Without the options of a URI."""
+        return str(self) if self.is_local else self.partition("?")[0]
+
+    @property
+    def options(self) -> str:
+        """Of a URI, what stands behind its question mark."""
+        return "" if self.is_local else self.partition("?")[2]
+
+    @property
     def name(self) -> str:
-        return PurePosixPath(self.partition("?")[0] if not self.is_local else self).name
+        return PurePosixPath(self.address).name
 
     @property
     def absolute(self) -> "Place":
@@ -34,10 +57,14 @@ class Place(str):
         return Place(Path(self).expanduser().absolute()) if self.is_local else self
 
     def __truediv__(self, name: str) -> "Place":
-        if self.is_local:
-            return Place(os.path.join(self, name))
-        address, mark, options = self.partition("?")
-        return Place(f"{address.rstrip('/')}/{name}{mark}{options}")
+        return self._with_address(os.path.join(self.address if self.is_local else self.address.rstrip("/"), name))
+
+    @property
+    def parent(self) -> "Place":
+        return self._with_address(os.path.dirname(self.address))
+
+    def _with_address(self, address: str) -> "Place":
+        return Place(f"{address}?{self.options}" if self.options else address)
 
     def resolve(self) -> tuple[pyarrow.fs.FileSystem, str]:
         """The file system, and the path in it.
@@ -117,11 +144,19 @@ class Place(str):
         size: int | None = filesystem.get_file_info(path).size
         return size
 
-    def upload(self, file: Path) -> None:
-        """Copy a local file of any size to here."""
+    def upload(self, source: Path, *, last: str = "") -> None:
+        """Copy a local file or folder of any size to here.
+
+        Args:
+            last: name of the file in the folder that comes last, so that one which has it is whole.
+        """
+        if source.is_dir():
+            for inside in sorted(source.iterdir(), key=lambda inside: (inside.name == last, inside.name)):
+                (self / inside.name).upload(inside)
+            return
         filesystem, path = self.resolve()
         filesystem.create_dir(path.rpartition("/")[0], recursive=True)
-        pyarrow.fs.copy_files(str(file), path, destination_filesystem=filesystem)
+        pyarrow.fs.copy_files(str(source), path, destination_filesystem=filesystem)
 
     def delete(self) -> None:
         """Delete the folder, with all that is in it, or the file, if it is there."""
@@ -133,6 +168,22 @@ class Place(str):
                 filesystem.delete_dir(path)
             case pyarrow.fs.FileType.File:
                 filesystem.delete_file(path)
+
+    @contextmanager
+    def from_this_node(self, *, last: str = "") -> Iterator[Path]:
+        """A local path to write a file or folder at: this place's own, or one that is copied here as the block ends.
+
+        Args:
+            last: see `upload`.
+        """
+        if self.is_local:
+            Path(self).parent.mkdir(parents=True, exist_ok=True)
+            yield Path(self)
+            return
+        with temporary_folder("new") as folder:
+            yield folder / self.name
+            if (folder / self.name).exists():
+                self.upload(folder / self.name, last=last)
 
     @contextmanager
     def on_this_node(self) -> Iterator[Path | None]:

@@ -71,8 +71,8 @@ def _is_of_a_full_disk(error: BaseException) -> bool:
 
 def _message(place: Place, needed: int | None) -> str:
     free = _free(place)
-    amounts = [] if needed is None else [f"it takes about {_shown(needed)} in all"]
-    amounts += [] if free is None else [f"{_shown(free)} are free"]
+    amounts = [] if needed is None else [f"it takes about {shown(needed)} in all"]
+    amounts += [] if free is None else [f"{shown(free)} are free"]
     return (
         f"the disk of {place} is full ({', '.join(amounts) or 'it is elsewhere'}): make room there, or choose another "
         "place, and give the same command again"
@@ -87,6 +87,7 @@ def _free(place: Place) -> int | None:
     return shutil.disk_usage(next(folder for folder in (path, *path.parents) if folder.exists())).free
 
 
-def _shown(size: int) -> str:
+def shown(size: int) -> str:
+    """Bytes, for people to read."""
     unit, factor = next(((unit, factor) for unit, factor in _UNITS.items() if size >= factor), ("bytes", 1))
     return f"{size / factor:.3g} {unit}"

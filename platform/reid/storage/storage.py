@@ -3,12 +3,18 @@
 import os
 import tempfile
 from pathlib import Path
+from typing import Self
 
 import pyarrow
 
+from reid.config import CACHE_GB, RunConfig
+from reid.storage.cache import Cache
 from reid.storage.place import Place
 from reid.storage.room import room_for
 from reid.storage.writing import remove_leftovers
+
+CACHED = ("cache", "maps")
+"""Folders, on this node, of copies of remote stores and of what was computed of images once."""
 
 
 class Storage:
@@ -17,11 +23,20 @@ class Storage:
     `sources/` rendered benchmarks, `stores/` Arrow stores, `maps/` pose maps computed once, `runs/` checkpoints and
     results, `exports/` programs, `mlflow.db` and `mlartifacts/` of the default tracking store, `outbox/` run records
     that MLflow has not got yet.
+
+    Args:
+        root: of all of them.
+        cache_gb: see `RunConfig`.
     """
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, cache_gb: float = CACHE_GB) -> None:
         self.root = Place(root)
         self.is_local = self.root.is_local
+        self.cache = Cache(self.scratch, cache_gb * 1e9, CACHED)
+
+    @classmethod
+    def of(cls, config: RunConfig) -> Self:
+        return cls(config.storage, config.cache_gb)
 
     def place(self, *names: str) -> Place:
         """A place under the root, local path or URI as the root is."""

@@ -5,7 +5,8 @@ from reid.tracking.database import DamagedDatabaseError, sqlite_file
 from reid.tracking.provenance import COMMAND_TAG, provenance
 from reid.tracking.record import DatasetInput, Measurement, RunRecord, Status
 from reid.tracking.recorder import PATIENCE_S, Recorder
-from reid.tracking.registry import MODEL_CARD, MODEL_NAME, require_alias
+from reid.tracking.registry import MODEL_NAME, require_alias
+from reid.tracking.store import MODEL_CARD
 
 __all__ = [
     "COMMAND_TAG",

@@ -35,7 +35,7 @@ class DatasetInput:
 class RunRecord:
     """A run as it stands: a later record of the same key takes the place of an earlier one, see `after`.
 
-    Its tags, parameters and note hold no password: those of addresses in them are masked.
+    Its tags, parameters, note and card hold no password: those of addresses in them are masked.
     """
 
     key: str
@@ -57,6 +57,10 @@ class RunRecord:
     """Name of the model that the run trains; its `eval/*` metrics are tied to it."""
     checkpoint: str | None = None
     """The model's finished checkpoint, a local path or a pyarrow.fs URI."""
+    model_files: tuple[str, ...] = ()
+    """Names of the checkpoint's files that MLflow gets."""
+    card: str = ""
+    """What people read of the model, in Markdown."""
     time: float = 0.0
     """When it was kept to be sent, in seconds since 1970."""
 
@@ -64,7 +68,8 @@ class RunRecord:
         for name in ("tags", "params"):
             masked = {key: without_passwords(value) for key, value in getattr(self, name).items()}
             object.__setattr__(self, name, masked)
-        object.__setattr__(self, "note", without_passwords(self.note))
+        for name in ("note", "card"):
+            object.__setattr__(self, name, without_passwords(getattr(self, name)))
 
     def after(self, earlier: "RunRecord") -> "RunRecord":
         """This record in the place of an earlier one of the run that was never sent.

@@ -196,10 +196,15 @@ class Recorder:
                         break
             return outcome
 
-    def publish(self, folder: Path, *, alias: str, name: str = MODEL_NAME, run_key: str | None = None) -> str | None:
+    def publish(
+        self, folder: Path, *, alias: str, place: str | None = None, name: str = MODEL_NAME, run_key: str | None = None
+    ) -> str | None:
         """Register an exported descriptor, see `reid.tracking.registry.publish`; returns its version.
 
-        None, with a warning, when MLflow is out of reach: the folder stays, to be published another time.
+        None, with a warning, when MLflow is out of reach: the files stay, to be published another time.
+
+        Args:
+            place: where they lie if the folder is a copy of it.
 
         Raises:
             ValueError: the alias is not allowed, or the folder holds no export that passes the check.
@@ -209,7 +214,7 @@ class Recorder:
         began = time.monotonic()
         self.send(wait_s=PATIENCE_S)  # a model is linked to a run that is there
         if self._away_at > began:
-            logger.warning("MLflow at %s took no model, it lies in %s", self.uri, folder)
+            logger.warning("MLflow at %s took no model, it lies in %s", self.uri, place or folder)
             return None
         try:
             return publish(
@@ -222,7 +227,7 @@ class Recorder:
                 alias=alias,
             )
         except UNREACHABLE as error:
-            self._warn(error, "no model, it lies in", folder)
+            self._warn(error, "no model, it lies in", place or folder)
             return None
 
     def require_sound(self) -> None:
@@ -275,7 +280,7 @@ class Recorder:
             self._said = str(trouble)
             logger.error("%s", trouble)
 
-    def _warn(self, error: Exception, what: str, where: Path) -> None:
+    def _warn(self, error: Exception, what: str, where: str | Path) -> None:
         reason = without_passwords((str(error).splitlines() or [repr(error)])[0], self._uri)
         logger.warning("MLflow at %s took %s %s: %s", self.uri, what, where, reason)
 

@@ -21,12 +21,10 @@ from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 from reid.config import environment
 from reid.export import ONNX, PT2, Card, ExportError, example_images, load_pt2, require_agreement
 from reid.storage import room_for, temporary_folder
-from reid.tracking.store import connect
+from reid.tracking.store import MODEL_CARD, connect
 from reid.tracking.view import KEY_TAG
 
 MODEL_NAME = "reid-descriptor"
-MODEL_CARD = "README.md"
-"""Of an exported folder, for people to read: the description of its version."""
 DESCRIPTION = "Describes images of people as unit vectors: the nearer two are, the more alike they look."
 DIGEST_TAG = "reid.digest"
 _ALIAS = re.compile(r"(?!latest$|v\d+$)[a-z][a-z0-9_-]*")

@@ -12,7 +12,7 @@ from mlflow.entities import DatasetInput as MlflowDatasetInput
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
 from reid.config import set_until_exit
-from reid.storage import Place, room_for
+from reid.storage import Place, room_for, temporary_folder
 from reid.tracking.database import create_missing, follow_move, knock, no_outage, sqlite_file
 from reid.tracking.record import DatasetInput, RunRecord
 from reid.tracking.view import EXPERIMENT_TAGS, KEY_TAG, linked
@@ -20,6 +20,8 @@ from reid.tracking.view import EXPERIMENT_TAGS, KEY_TAG, linked
 logger = logging.getLogger(__name__)
 
 METRICS_AT_ONCE = 1000  # MLflow's limit for one request
+MODEL_CARD = "README.md"
+"""Of a model, for people to read."""
 
 
 class ParentMissingError(LookupError):
@@ -108,7 +110,7 @@ class RunStore:
                     log = self._client.log_artifacts if local.is_dir() else self._client.log_artifact
                     log(run_id, str(local), folder or None)
         if model is not None and str(model.status) != "READY" and record.checkpoint is not None:
-            self._upload_model(model, record.checkpoint, record)
+            self._upload_model(model, Place(record.checkpoint), record)
         if _changes_status(run.info, record):
             if record.status == "RUNNING":
                 self._client.update_run(run_id, status="RUNNING")
@@ -181,11 +183,16 @@ class RunStore:
             )
         )
 
-    def _upload_model(self, model: LoggedModel, checkpoint: str, record: RunRecord) -> None:
-        with self._on_this_node(checkpoint, record) as local:
-            if local is not None:
-                self._client.log_model_artifacts(model.model_id, str(local))
-                self._client.finalize_logged_model(model.model_id, "READY")
+    def _upload_model(self, model: LoggedModel, checkpoint: Place, record: RunRecord) -> None:
+        for name in record.model_files:
+            with self._on_this_node(checkpoint / name, record) as local:
+                if local is None:
+                    return
+                self._client.log_model_artifact(model.model_id, str(local))
+        with temporary_folder("card") as folder:
+            (folder / MODEL_CARD).write_text(record.card)
+            self._client.log_model_artifact(model.model_id, str(folder / MODEL_CARD))
+        self._client.finalize_logged_model(model.model_id, "READY")
 
     @contextmanager
     def _on_this_node(self, place: str, record: RunRecord) -> Iterator[Path | None]:

@@ -1,6 +1,7 @@
 """What a stage is, and the loop that trains any of them: one step, one cadence, checkpoints. Without a cluster."""
 
 from reid.training.checkpoint import (
+    MODEL,
     PICTURES,
     STATE,
     Save,
@@ -14,26 +15,28 @@ from reid.training.checkpoint import (
 )
 from reid.training.device import autocast, choose_device, resolve_precision
 from reid.training.distributed import ProcessGroupRanks, gather_rows, rank_and_world
-from reid.training.loop import (
-    PhaseJob,
-    Scoring,
-    derive_seed,
-    epoch_images,
-    rates_of,
-    require_trainable,
-    run_phase,
-)
+from reid.training.job import PhaseJob, Scoring, rates_of
+from reid.training.loop import derive_seed, epoch_images, require_trainable, run_phase
 from reid.training.optimizer import Rates, make_optimizer, train_mode
-from reid.training.phase_folder import KEPT_CHECKPOINTS, checkpoints_in, last_sound_checkpoint, write_checkpoint
+from reid.training.phase_folder import (
+    KEPT_CHECKPOINTS,
+    Cadence,
+    best_checkpoint,
+    checkpoints_in,
+    last_sound_checkpoint,
+    write_checkpoint,
+)
 from reid.training.stage import Build, Evaluate, Know, Known, Labels, Stage, StageLoss, Terms, without_training_modules
 from reid.training.state import CheckpointError, DamagedCheckpointError, EpochRecord, PhaseState
 from reid.training.step import NonFiniteLossError, train_step
 
 __all__ = [
     "KEPT_CHECKPOINTS",
+    "MODEL",
     "PICTURES",
     "STATE",
     "Build",
+    "Cadence",
     "CheckpointError",
     "DamagedCheckpointError",
     "EpochRecord",
@@ -52,6 +55,7 @@ __all__ = [
     "StageLoss",
     "Terms",
     "autocast",
+    "best_checkpoint",
     "checkpoints_in",
     "choose_device",
     "derive_seed",

@@ -73,16 +73,14 @@ def save_checkpoint(
         OPTIMIZER: _write_tensors(folder / OPTIMIZER, _optimizer_tensors(model, optimizer, trained)),
     }
     (folder / STATE).write_text(json.dumps(state.to_json() | {"digests": digests}, indent=1))
-    save_pictures(folder, pictures)
+    save_pictures(Place(folder), pictures)
 
 
-def save_pictures(folder: Path, pictures: Mapping[str, bytes]) -> None:
+def save_pictures(folder: Place, pictures: Mapping[str, bytes]) -> None:
     """Write PNG files into `pictures/` of a folder; nothing where there are none."""
     for name, png in pictures.items():
-        file = folder / PICTURES / name
-        assert file.name == name, f"{name} is no plain file name"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(png)
+        assert Path(name).name == name, f"{name} is no plain file name"
+        (folder / PICTURES / name).write(png)
 
 
 def pictures_in(location: str) -> Place | None:
@@ -129,7 +127,7 @@ def load_state(location: str) -> PhaseState:
         ) from error
     except (KeyError, TypeError, ValueError) as error:
         reason = complaints(error) if isinstance(error, ValidationError) else repr(error)
-        raise DamagedCheckpointError(f"{location}/{STATE} is damaged ({reason})", location) from error
+        raise DamagedCheckpointError(f"{Place(location) / STATE} is damaged ({reason})", location) from error
 
 
 def restore(
@@ -147,7 +145,7 @@ def restore(
     parameters = dict(model.named_parameters())
     _require_moments(location, tensors, parameters)
     if average is not None:
-        _require_same(f"{location}/{OPTIMIZER}", _without_prefix(trained), model.state_dict())
+        _require_same(f"{Place(location) / OPTIMIZER}", _without_prefix(trained), model.state_dict())
         average.model.load_state_dict(weights)
         average.resume()
         weights = _without_prefix(trained)
@@ -170,7 +168,7 @@ def _require_moments(location: str, tensors: Mapping[str, Tensor], parameters: M
         name = key.partition("/")[2]
         if name not in parameters or (value.ndim and value.shape != parameters[name].shape):
             raise CheckpointError(
-                f"{location}/{OPTIMIZER} is of another architecture: {key} {tuple(value.shape)} is no moment "
+                f"{Place(location) / OPTIMIZER} is of another architecture: {key} {tuple(value.shape)} is no moment "
                 "of a weight of this model; use the configuration that wrote it"
             )
 
@@ -228,11 +226,11 @@ def _require_same(location: str, given: Mapping[str, Tensor], expected: Mapping[
 def _tensors(location: str, name: str) -> dict[str, Tensor]:
     content, digest = _read(location, name), _digests(location).get(name)
     if digest is not None and hashlib.sha256(content).hexdigest() != digest:
-        raise DamagedCheckpointError(f"{location}/{name} is damaged (its checksum is another)", location)
+        raise DamagedCheckpointError(f"{Place(location) / name} is damaged (its checksum is another)", location)
     try:
         return safetensors.torch.load(content)
     except (safetensors.SafetensorError, KeyError, ValueError, RuntimeError) as error:
-        raise DamagedCheckpointError(f"{location}/{name} is damaged ({error})", location) from error
+        raise DamagedCheckpointError(f"{Place(location) / name} is damaged ({error})", location) from error
 
 
 def _digests(location: str) -> Mapping[str, object]:
@@ -240,7 +238,7 @@ def _digests(location: str) -> Mapping[str, object]:
     try:
         digests = dict(from_json(_read(location, STATE))).get("digests", {})
     except (TypeError, ValueError) as error:
-        raise DamagedCheckpointError(f"{location}/{STATE} is damaged ({error!r})", location) from error
+        raise DamagedCheckpointError(f"{Place(location) / STATE} is damaged ({error!r})", location) from error
     return digests if isinstance(digests, dict) else {}
 
 
@@ -250,6 +248,6 @@ def _read(location: str, name: str) -> bytes:
     except FileNotFoundError:
         if name == STATE:
             raise CheckpointError(f"{location} is no checkpoint: it has no {name}") from None
-        raise DamagedCheckpointError(f"{location}/{name} is missing", location) from None
+        raise DamagedCheckpointError(f"{Place(location) / name} is missing", location) from None
     except OSError as error:
-        raise DamagedCheckpointError(f"{location}/{name} cannot be read ({error})", location) from error
+        raise DamagedCheckpointError(f"{Place(location) / name} cannot be read ({error})", location) from error

@@ -18,7 +18,7 @@ from reid.training.stage import Known
 def attach_known(dataset: Dataset, known: Known, config: RunConfig, device: torch.device, dtype: torch.dtype) -> None:
     """Attach what is known to the splits of a dataset, textures to that of training alone; what is missing is computed
     first, each rank its share."""
-    storage = Storage(config.storage)
+    storage = Storage.of(config)
     rank, world = rank_and_world()
     whole = dataset.whole
     size = f"{config.data.height}x{config.data.width}"
@@ -30,8 +30,10 @@ def attach_known(dataset: Dataset, known: Known, config: RunConfig, device: torc
         _complete(store, known, batches, config, storage, (rank, world), device, dtype)
     if world > 1:
         dist.barrier()
-    for split, store in stores.items():
+    for store in stores.values():
         store.fetch(storage)
+    storage.cache.make_room()
+    for split, store in stores.items():
         if known.kind == "textures":
             whole.splits[split].attach(textures=store, texture_layout=known.layout)
         else:

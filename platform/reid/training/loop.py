@@ -3,12 +3,10 @@
 Legend: S steps of an epoch, G images of the global batch.
 """
 
-import dataclasses
 import hashlib
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
-from typing import Literal
 
 import numpy as np
 import torch
@@ -17,17 +15,20 @@ from torch import Tensor, nn
 from torch.nn import SyncBatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
-from reid.config import PhaseConfig, RunConfig
-from reid.data import Dataset, HoldOut, balanced_batches, hold_out, open_store, rank_slice, sample_of, shuffled_batches
+from reid.config import RunConfig
+from reid.data import Dataset, balanced_batches, open_store, rank_slice, sample_of, shuffled_batches
 from reid.evaluation import Evaluation, require_rerankable
 from reid.models import carry_over
-from reid.progress import note, tracked
+from reid.progress import note, say, tracked
+from reid.storage import Storage
 from reid.training.average import WeightAverage
 from reid.training.checkpoint import Save, load_state, load_weights, restore
 from reid.training.device import resolve_precision
 from reid.training.distributed import ProcessGroupRanks, average_buffers, rank_and_world
+from reid.training.job import PhaseJob, rates_of
 from reid.training.known import attach_known
-from reid.training.optimizer import Rates, make_optimizer, set_learning_rate, train_mode
+from reid.training.line import epoch_line
+from reid.training.optimizer import make_optimizer, set_learning_rate, train_mode
 from reid.training.schedule import learning_rate
 from reid.training.stage import Evaluate, Labels, Stage
 from reid.training.state import EpochRecord, PhaseState
@@ -36,49 +37,6 @@ from reid.training.step import train_step
 Report = Callable[[PhaseState, Save], None]
 """Called on every rank after each epoch; one rank's `Save` is enough."""
 RANK1 = "eval/rank1"
-Scoring = Literal["illustrated", "plain", "off"]
-"""Whether descriptors are scored, and pictures drawn of that; a stage that does not describe is always checked."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class PhaseJob:
-    """All that a worker needs to run a phase."""
-
-    config: RunConfig
-    phase: str
-    stage: Stage
-    """The phase's own."""
-    store: str
-    """The Arrow store it trains on: a local path or a pyarrow.fs URI."""
-    beside: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    """Stores of the run's other kinds of data, by kind, to check the model on."""
-    start_from: tuple[str, ...]
-    """Last checkpoints of the phases that it inherits from or consults, oldest first."""
-    hold_out: HoldOut | None = None
-    """Train identities to score on in place of query and gallery, which then stay closed; none = score on those."""
-    scoring: Scoring = "illustrated"
-    run: str | None = None
-    """Key of the run that records it."""
-
-    @property
-    def title(self) -> str:
-        """What people know it by: its name within its run."""
-        return self.phase if self.run is None else self.run.rpartition(".")[2]
-
-    @property
-    def settings(self) -> PhaseConfig:
-        return self.config.phases[self.phase]
-
-    @property
-    def rates(self) -> Rates:
-        """Multiples of the learning rate by module: those of the phase, then those of its stage."""
-        return rates_of(self.stage, self.config, self.phase)
-
-    def open(self) -> Dataset:
-        """The dataset it trains and is scored on."""
-        if self.hold_out is None:
-            return open_store(self.store, self.config.storage)
-        return hold_out(open_store(self.store, self.config.storage, splits=("train",)), self.hold_out)
 
 
 def run_phase(
@@ -100,7 +58,7 @@ def run_phase(
     config, settings, stage, rates = job.config, job.settings, job.stage, job.rates
     dtype = resolve_precision(config, device)
     dataset = job.open()
-    beside = {kind: open_store(place, config.storage) for kind, place in job.beside.items()}
+    beside = {kind: open_store(place, Storage.of(config)) for kind, place in job.beside.items()}
     labels = Labels.of(dataset)
     rows_R = [rank_slice(settings.batch_size, r, world, settings.images_per_identity or 1) for r in range(world)]
     ranks = ProcessGroupRanks([rows.stop - rows.start for rows in rows_R])
@@ -186,6 +144,8 @@ def run_phase(
             cmc=evaluation.cmc,
         )
         history = (*history, record)
+        if rank == 0 and job.run is not None:
+            say(epoch_line(job, record))
         state = PhaseState(
             phase=job.phase,
             config=config,
@@ -226,11 +186,6 @@ def require_trainable(stage: Stage, config: RunConfig, phase: str, dataset: Data
         _global_batches(config, phase, dataset, epoch=0)
     except ValueError as error:
         raise ValueError(f"phases.{phase}: {error}") from error
-
-
-def rates_of(stage: Stage, config: RunConfig, phase: str) -> Rates:
-    """Multiples of a phase's learning rate by module."""
-    return {**stage.rates(config), **config.phases[phase].rates}
 
 
 def epoch_images(config: RunConfig, phase: str, dataset: Dataset) -> int:
