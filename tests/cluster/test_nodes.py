@@ -13,22 +13,13 @@ from typing import Any
 
 import pytest
 from bed import Bed
-from safetensors.numpy import load
 
 HERE = Path(__file__).parent
 JOB = HERE.parents[1] / "jobs" / "full_pipeline.py"
 STORAGE = "s3://reid/work"
 EPOCHS = {"baseline": 3, "final": 2}
-ELASTIC_EPOCHS = 40
-ROUNDING = 1e-3
-"""Of a tensor's largest weight: by how much another number of workers, which adds in another order, may differ."""
 WITHOUT = ("precision=fp32", "phases.pose=null", "phases.intermediate=null")
 SHORT = (*WITHOUT, *(f"phases.{phase}.epochs={epochs}" for phase, epochs in EPOCHS.items()))
-LONG = (
-    *(*WITHOUT, "phases.final=null", f"phases.baseline.epochs={ELASTIC_EPOCHS}"),
-    *("model.batch_norm=frozen", "phases.baseline.learning_rate=2e-5"),
-)
-"""Batch norm that knows nothing of ranks, and a rate at which rounding does not tear two runs apart."""
 
 pytestmark = [pytest.mark.cluster, pytest.mark.nodes, pytest.mark.timeout(1800)]
 
@@ -120,32 +111,3 @@ def test_a_pipeline_on_two_nodes_of_which_one_dies_ends_as_on_one(bed: Bed, alon
         phase: f"epoch_{epochs:04d}" for phase, epochs in EPOCHS.items()
     }
     assert left_in(bed, STORAGE, tracking) == wanted
-
-
-def test_an_elastic_run_goes_on_smaller_and_grows(bed: Bed, alone: Path, tmp_path: Path) -> None:
-    storage, log = tmp_path / "storage", tmp_path / "log"
-    give_data(alone, storage)
-    give_data(alone, tmp_path / "steady")
-    command = (sys.executable, HERE / "eager.py", *settings("scaling.num_workers=[1,2]", f"storage={storage}", *LONG))
-    job = Job(bed.start("head", *command, log=log, RAY_ADDRESS=bed.address), log)
-    stays, goes = [name for name in bed.machines if name not in ("services", "head")]
-    job.wait_for("baseline: epoch 1/")
-    assert trains_on(bed, stays)
-    assert trains_on(bed, goes)
-    bed.switch_off(goes)
-    job.wait_for("baseline: a worker was lost")
-    job.wait_until(lambda: trains_on(bed, stays), "a smaller run")
-    bed.start_node("d")
-    job.wait_until(lambda: trains_on(bed, "d"), "a larger run")
-    job.finish()
-    steady = settings("scaling.num_workers=0", f"storage={tmp_path / 'steady'}", *LONG)
-    bed.run("services", sys.executable, JOB, *steady, seconds=900)
-    found, wanted = (last_weights(tmp_path / name) for name in ("storage", "steady"))
-    assert found.keys() == wanted.keys()
-    for name, weights in wanted.items():
-        assert abs(found[name] - weights).max() <= ROUNDING * abs(weights).max(), name
-
-
-def last_weights(storage: Path) -> dict[str, Any]:
-    (file,) = storage.glob(f"runs/*/baseline/epoch_{ELASTIC_EPOCHS:04d}/model.safetensors")
-    return load(file.read_bytes())

@@ -45,8 +45,6 @@ COLLECTIVE_TIMEOUT_S = 1800
 POLL_INTERVAL_S = 0.5
 """Between Ray Train's looks at the workers, which wait for one after every epoch; its own 2 s outlast short epochs."""
 
-RESIZE_S = 60
-"""Between looks whether an elastic run can grow; it then starts anew from its last checkpoint."""
 ELASTIC_S = 30
 """In which an elastic run's workers are placed, or it looks anew how many can be: a node may have gone unnoticed."""
 
@@ -132,7 +130,6 @@ def _run_workers(
                 num_workers=scaling.num_workers,
                 use_gpu=gpu,
                 resources_per_worker=worker_resources(scaling),
-                elastic_resize_monitor_interval_s=RESIZE_S,
             ),
             run_config=_run_config(scaling, place, [Restarts(what, scaling), *callbacks]),
         )
