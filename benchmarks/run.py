@@ -14,7 +14,16 @@ from pathlib import Path
 
 from comparison import Row, read_rows, show
 
-BENCHMARKS = ("input_pipeline", "pooling", "training_step", "known_maps", "retrieval", "workers", "sweep_throughput")
+BENCHMARKS = (
+    "input_pipeline",
+    "pooling",
+    "training_step",
+    "known_maps",
+    "retrieval",
+    "lookup",
+    "workers",
+    "sweep_throughput",
+)
 
 
 def measure(name: str, options: list[str]) -> tuple[list[Row], bool]:

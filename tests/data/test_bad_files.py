@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -332,9 +333,12 @@ def test_a_table_that_cannot_be_meant(
 ) -> None:
     table = pa.table(COLUMNS | columns).replace_schema_metadata({"reid": json.dumps(ORIGIN | origin)})
     pq.write_table(table, tmp_path / "d.parquet")
-    with pytest.raises(DataError) as error:
-        list(DescriptorTable(tmp_path / "d.parquet").blocks())
-    assert f"{tmp_path}/d.parquet is no table of descriptors ({said}" in str(error.value)
+    feather.write_feather(table, tmp_path / "d.arrow", compression="uncompressed")
+    for name in ("d.parquet", "d.arrow"):
+        with pytest.raises(DataError) as error:
+            list(DescriptorTable(tmp_path / name).blocks())
+        reason = "some images have no descriptor" if name == "d.arrow" and "all lists" in said else said
+        assert f"{tmp_path / name} is no table of descriptors ({reason}" in str(error.value)
 
 
 PAIRS_PLACES = ("train/images/a_1.jpg", "train/textures/b.png", "val/seen/d_1.png", "val/seen", "train/textures", "val")

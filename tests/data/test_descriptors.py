@@ -1,6 +1,8 @@
 import os
 import re
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,9 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyarrow import feather
 
-from reid.data import DataError
-from reid.data.descriptors import BLOCK_ROWS, DescriptorTable, Origin, image_place, list_images, rows_of, write_table
+from reid.data import DataError, image_place, list_images
+from reid.data.descriptors import BLOCK_ROWS, DescriptorTable, Origin, rows_of, write_table
 
 ORIGIN = Origin(
     images="/data/crops", kind="store", checkpoint="/data/c", digest="ab", phase="final", height=64, width=32,
@@ -31,8 +36,9 @@ def test_a_table_says_no_password(tmp_path: Path) -> None:
     assert not [secret for secret in (b"cr et", b"t0p") if secret in path.read_bytes()]
 
 
-def test_a_table_reads_back_as_it_was_written(tmp_path: Path) -> None:
-    path = tmp_path / "d.parquet"
+@pytest.mark.parametrize("suffix", [".arrow", ".parquet"])
+def test_a_table_reads_back_as_it_was_written(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"d{suffix}"
     shares = [described(3, 1), described(BLOCK_ROWS + 2, 2)]
     names = [f"{row}.jpg" for row in range(BLOCK_ROWS + 2)]
     pids = np.arange(3)
@@ -41,10 +47,11 @@ def test_a_table_reads_back_as_it_was_written(tmp_path: Path) -> None:
         rows_of(shares[1], names),
     ]
     assert write_table(path, ORIGIN, batches) == 3 + len(names)
-    assert [file.name for file in tmp_path.iterdir()] == ["d.parquet"]
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
     table = DescriptorTable(path)
     assert (len(table), table.dim, table.origin) == (3 + len(names), 4, ORIGIN)
-    assert pq.read_schema(path).field("descriptor").type == pa.list_(pa.float32(), 4)
+    others = {".arrow": feather.read_table, ".parquet": pq.read_table}
+    assert others[suffix](path).schema.field("descriptor").type == pa.list_(pa.float32(), 4)
     np.testing.assert_array_equal(torch.cat(list(table.blocks())).numpy(), np.concatenate(shares))
     assert max(len(block) for block in table.blocks()) <= BLOCK_ROWS
     assert table.row(1) == {"split": "query", "name": "b/c.jpg", "pid": 1, "camid": 2}
@@ -54,6 +61,78 @@ def test_a_table_reads_back_as_it_was_written(tmp_path: Path) -> None:
     assert (table.place_in_split(0), table.place_in_split(2)) == (0, 2)
     for row in (0, 2, 3, len(table) - 1):
         np.testing.assert_array_equal(table.descriptor(row).numpy(), np.concatenate(shares)[row])
+    with pytest.raises(IndexError, match=f"has no row {len(table)}"):
+        table.row(len(table))
+
+
+@settings(deadline=None)
+@given(
+    sizes=st.lists(st.integers(1, 7), min_size=1, max_size=8),
+    splits=st.lists(st.sampled_from([None, "query", "gallery"]), min_size=8, max_size=8),
+    data=st.data(),
+)
+def test_rows_are_found_wherever_the_parts_of_a_file_end(
+    sizes: list[int], splits: list[str | None], data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """As by one list of all rows, for files of any parts: those of former versions have small ones."""
+    folder = tmp_path_factory.mktemp("parts")
+    rows = [(split, f"{place % 3}.jpg") for size, split in zip(sizes, splits, strict=False) for place in range(size)]
+    descriptors_ND = described(len(rows))
+    edges = np.cumsum([0, *sizes])
+    batches = [
+        rows_of(descriptors_ND[start:stop], [name for _, name in rows[start:stop]], split=split)
+        for start, stop, split in zip(edges[:-1], edges[1:], splits, strict=False)
+    ]
+    schema = batches[0].schema.with_metadata({"reid": ORIGIN.model_dump_json()})
+    with (
+        pq.ParquetWriter(folder / "d.parquet", schema) as parquet,
+        pa.ipc.new_file(folder / "d.arrow", schema) as arrow,
+    ):
+        for batch in batches:
+            parquet.write_batch(batch)
+            arrow.write_batch(batch)
+    start = data.draw(st.integers(0, len(rows)))
+    stop = data.draw(st.integers(start, len(rows)))
+    wanted = data.draw(st.lists(st.integers(0, len(rows) - 1)))
+    for name in ("d.parquet", "d.arrow"):
+        table = DescriptorTable(folder / name)
+        assert [(row["split"], row["name"]) for row in table.rows(wanted)] == [rows[row] for row in wanted]
+        found = torch.cat([torch.empty(0, 4), *table.blocks(start, stop)])
+        np.testing.assert_array_equal(found.numpy(), descriptors_ND[start:stop])
+        assert table.find("1.jpg") == [index for index, row in enumerate(rows) if row[1] == "1.jpg"]
+        assert table.find("query/2.jpg") == [index for index, row in enumerate(rows) if row == ("query", "2.jpg")]
+        for index in set(wanted):
+            assert table.place_in_split(index) == [split for split, _ in rows[:index]].count(rows[index][0])
+            np.testing.assert_array_equal(table.descriptor(index).numpy(), descriptors_ND[index])
+
+
+LOOK_UP = """
+import sys
+from pathlib import Path
+from reid.data import DescriptorTable
+from reid.evaluation import nearest
+
+def look_up(path):
+    table = DescriptorTable(Path(path))
+    table.find("nobody.jpg"), table.place_in_split(len(table) - 1)
+    nearest(table.descriptor(0)[None], table.blocks(), 10)
+    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
+
+print(look_up(sys.argv[1]), look_up(sys.argv[2]))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from Linux's /proc")
+@pytest.mark.parametrize("suffix", [".arrow", ".parquet"])
+def test_a_look_up_takes_no_more_memory_in_a_larger_file(suffix: str, tmp_path: Path) -> None:
+    few, many = tmp_path / f"few{suffix}", tmp_path / f"many{suffix}"
+    block = rows_of(np.random.default_rng(0).standard_normal((BLOCK_ROWS, 512), np.float32), ["a.jpg"] * BLOCK_ROWS)
+    write_table(few, ORIGIN, [block] * 4)
+    write_table(many, ORIGIN, [block] * 20)
+    found = subprocess.run([sys.executable, "-c", LOOK_UP, few, many], capture_output=True, text=True, check=True)
+    of_few, of_many = map(float, found.stdout.split())
+    larger = (many.stat().st_size - few.stat().st_size) / 2**20
+    assert of_many - of_few < larger / 4
 
 
 def test_a_table_is_there_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -140,7 +140,8 @@ def write_descriptors(root: Path) -> None:
         settings={"seed": 1},
     )
     rows = rows_of(np.eye(3, 4, dtype=np.float32), ["a.jpg", "b.jpg", "c.jpg"], split="query")
-    write_table(root / "d.parquet", origin, [rows])
+    for name in ("d.parquet", "d.arrow"):
+        write_table(root / name, origin, [rows])
 
 
 def study_of(root: Path) -> Any:
@@ -201,11 +202,12 @@ def read_checkpoint(root: Path) -> None:
 
 
 def read_descriptors(root: Path) -> None:
-    table = DescriptorTable(root / "d.parquet")
-    assert sum(map(len, table.blocks())) == len(table)
-    for row in range(len(table)):
-        assert row in table.find(table.row(row)["name"])
-        assert table.place_in_split(row) <= row
+    for name in ("d.parquet", "d.arrow"):
+        table = DescriptorTable(root / name)
+        assert sum(map(len, table.blocks())) == len(table)
+        for row in range(len(table)):
+            assert row in table.find(table.row(row)["name"])
+            assert table.place_in_split(row) <= row
 
 
 def read_study(root: Path) -> None:
@@ -271,7 +273,7 @@ FORMATS = {
         write=write_checkpoint,
     ),
     "phases": Format(read=read_phases, files=(f"runs/a/{PHASES}",), write=write_phases),
-    "descriptors": Format(read=read_descriptors, files=("d.parquet",), write=write_descriptors),
+    "descriptors": Format(read=read_descriptors, files=("d.parquet", "d.arrow"), write=write_descriptors),
     "study": Format(read=read_study, files=("study.db",), write=write_study),
 }
 
@@ -367,6 +369,8 @@ def change_columns(path: Path, data: st.DataObject) -> None:
         return
     batches = table.combine_chunks().to_batches()
     write_batch(path, batches[0] if batches else pa.RecordBatch.from_pylist([], table.schema))
+    if not path.with_name("manifest.json").exists():
+        return
     manifest = json.loads(path.with_name("manifest.json").read_text())
     for split in manifest["splits"].values():
         for shard in split["shards"] + split["textures"]:

@@ -12,26 +12,41 @@ DESCRIPTORS_ND = torch.nn.functional.normalize(
 @pytest.mark.parametrize("block", [1, 7, 57, 100])
 @pytest.mark.parametrize("count", [1, 10, 56, 80])
 @pytest.mark.parametrize("without", [None, 12])
-def test_the_same_rows_as_by_sorting_all(block: int, count: int, without: int | None) -> None:
-    query_D = DESCRIPTORS_ND[12]
-    found = nearest(query_D, DESCRIPTORS_ND.split(block), count, without=without)
-    distances = [(float((row - query_D).double().norm()), index) for index, row in enumerate(DESCRIPTORS_ND)]
-    expected = sorted((distance, index) for distance, index in distances if index != without)[:count]
-    assert found.rows_K == [index for _, index in expected]
-    torch.testing.assert_close(found.distances_K, [distance for distance, _ in expected], rtol=0, atol=1e-6)
+@pytest.mark.parametrize("shift", [0.0, 100.0])
+def test_the_same_rows_as_by_sorting_all(block: int, count: int, without: int | None, shift: float) -> None:
+    gallery_GD = DESCRIPTORS_ND + shift
+    query_QD = torch.cat((gallery_GD[12:13], gallery_GD[::5] + 0.01))
+    found = nearest(query_QD, gallery_GD.split(block), count, without=without)
+    for query_D, rows_K, distances_K in zip(query_QD, found.rows_QK, found.distances_QK, strict=True):
+        distances = [(float((row.double() - query_D.double()).norm()), index) for index, row in enumerate(gallery_GD)]
+        expected = sorted((distance, index) for distance, index in distances if index != without)[:count]
+        assert rows_K.tolist() == [index for _, index in expected]
+        np.testing.assert_allclose(distances_K, [distance for distance, _ in expected], rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("block", [1, 11, 12, 57])
 def test_equal_rows_come_in_their_order(block: int) -> None:
     blocks = torch.ones(57, 8).split(block)
-    assert nearest(DESCRIPTORS_ND[0], blocks, 5, without=2).rows_K == [0, 1, 3, 4, 5]
+    assert nearest(DESCRIPTORS_ND[:1], blocks, 5, without=2).rows_QK.tolist() == [[0, 1, 3, 4, 5]]
+
+
+def test_blocks_are_gone_through_once_for_all_queries() -> None:
+    blocks = iter(DESCRIPTORS_ND.split(10))
+    query_QD = DESCRIPTORS_ND.repeat(10, 1)
+    assert nearest(query_QD, blocks, 1).rows_QK[:, 0].tolist() == [*range(41), 30, *range(42, 57)] * 10  # two are equal
+    assert list(blocks) == []
 
 
 def test_what_does_not_fit_together() -> None:
     with pytest.raises(ValueError, match="0 nearest were asked for: ask for at least 1"):
-        nearest(DESCRIPTORS_ND[0], [DESCRIPTORS_ND], 0)
-    with pytest.raises(ValueError, match="has length 4 and the others have 8: describe both with the same model"):
-        nearest(DESCRIPTORS_ND[0, :4], [DESCRIPTORS_ND], 1)
+        nearest(DESCRIPTORS_ND[:1], [DESCRIPTORS_ND], 0)
+    with pytest.raises(ValueError, match="have 4 dimensions and gallery_features 8; extract both with the same model"):
+        nearest(DESCRIPTORS_ND[:1, :4], [DESCRIPTORS_ND], 1)
+    for wrong in (torch.nan, torch.inf):
+        for row in (0, 30, 56):
+            damaged_GD = DESCRIPTORS_ND.index_fill(0, torch.tensor([row]), wrong)
+            with pytest.raises(ValueError, match="gallery_features contain NaN or infinity"):
+                nearest(DESCRIPTORS_ND[:1], damaged_GD.split(10), 3)
 
 
 @pytest.mark.parametrize("blocks", [(1, 1), (7, 5), (256, 4096)])

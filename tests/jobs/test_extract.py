@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
+from pyarrow import feather
 
 from reid import jobs
 from reid.data import map_in_process, open_dataset, prepare
@@ -64,13 +65,13 @@ def refused(*arguments: object) -> str:
 @pytest.fixture
 def table(checkpoint: str, images: Path, tmp_path: Path, storage: Path) -> Path:
     extract("--checkpoint", checkpoint, "--images", images, "--output", tmp_path / "out")
-    return tmp_path / "out" / "descriptors.parquet"
+    return tmp_path / "out" / "descriptors.arrow"
 
 
 def test_a_folder_becomes_a_table_and_is_searched(
     table: Path, images: Path, checkpoint: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    columns = pq.read_table(table)
+    columns = feather.read_table(table)
     names = ["a.jpg", "b.png", "c.JPG", "night/a.jpg", "night/b again.png", "night/b.png"]
     assert columns["name"].to_pylist() == names
     assert columns["pid"].to_pylist() == columns["camid"].to_pylist() == columns["split"].to_pylist() == [None] * 6
@@ -175,13 +176,45 @@ def test_a_model_that_was_trained_on_is_not_taken_for_the_tables(
     assert f"{checkpoint} holds another model than the one that {table} was written with: write it anew" in message
 
 
+def test_a_table_of_queries_is_looked_up_in_another(
+    images: Path, store: Path, checkpoint: str, save_untrained: Save, storage: Path, tmp_path: Path
+) -> None:
+    queries, table, found = tmp_path / "queries.parquet", tmp_path / "people.arrow", tmp_path / "found"
+    extract("--checkpoint", checkpoint, "--images", images, "--output", queries)
+    extract("--checkpoint", checkpoint, "--images", store, "--output", table)
+    extract("--descriptors", table, "--queries", queries, "--top", 3, "--output", found)
+    matches = feather.read_table(found / "matches.arrow").to_pylist()
+    sought, seen = pq.read_table(queries).to_pylist(), feather.read_table(table).to_pylist()
+    seen_ND = np.array([row["descriptor"] for row in seen], np.float64)
+    assert len(matches) == 3 * len(sought)
+    for place, row in enumerate(sought):
+        distances_N = np.linalg.norm(seen_ND - np.array(row["descriptor"], np.float64), axis=1)
+        nearest_K = distances_N.argsort(kind="stable")[:3].tolist()
+        of_query = matches[3 * place : 3 * place + 3]
+        assert [match["row"] for match in of_query] == nearest_K
+        assert [(match["query"], match["query_name"], match["rank"]) for match in of_query] == [
+            (place, row["name"], rank) for rank in (1, 2, 3)
+        ]
+        np.testing.assert_allclose([match["distance"] for match in of_query], distances_N[nearest_K], atol=1e-9)
+        for match, index in zip(of_query, nearest_K, strict=True):
+            assert {key: match[key] for key in ("split", "name", "pid", "camid")}.items() <= seen[index].items()
+
+    other = tmp_path / "other.arrow"
+    extract("--checkpoint", save_untrained("baseline", seed=5), "--images", images, "--output", other)
+    message = refused("--descriptors", table, "--queries", other, "--output", found)
+    assert "were written with different models: describe both with the same" in message
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
         ([], "--checkpoint is missing"),
         (["--checkpoint", "c", "--images", "i"], "--output is missing"),
         (["--descriptors", "d"], "--query is missing"),
-        (["--descriptors", "d", "--query", "q", "--checkpoint", "c"], "leave --checkpoint and --output out"),
+        (["--descriptors", "d", "--query", "q", "--checkpoint", "c"], "leave --checkpoint out"),
+        (["--queries", "q"], "--descriptors is missing"),
+        (["--descriptors", "d", "--queries", "q"], "--output is missing"),
+        (["--descriptors", "d", "--queries", "q", "--output", "o", "--query", "q"], "leave --query out"),
     ],
 )
 def test_arguments_that_do_not_go_together(arguments: list[str], complaint: str) -> None:
@@ -201,3 +234,7 @@ def test_two_workers_write_what_one_process_writes(
     assert "rows in" in printed
     extract(*place, "--output", tmp_path / "one.parquet")
     assert pq.read_table(tmp_path / "two.parquet").equals(pq.read_table(tmp_path / "one.parquet"))
+    tables = ("--descriptors", tmp_path / "one.parquet", "--queries", tmp_path / "two.parquet")
+    start(sys.executable, "jobs/extract.py", *tables, "--output", tmp_path / "two.arrow", *settings).finish()
+    extract(*tables, "--output", tmp_path / "one.arrow")
+    assert feather.read_table(tmp_path / "two.arrow").equals(feather.read_table(tmp_path / "one.arrow"))

@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from pyarrow import feather
 
 import reid
 from reid import jobs
@@ -78,9 +78,9 @@ def test_every_job_finds_what_the_others_wrote(
     query = dataset.splits["query"].names[0]
     arguments = ("--checkpoint", checkpoint, "--images", store, "--output", root / "tables")
     command("extract")(*arguments, "--query", f"query/{query}", "--top", "3")
-    table = root / "tables" / "descriptors.parquet"
+    table = root / "tables" / "descriptors.arrow"
     filesystem, path = table.resolve()
-    assert pq.read_table(path, filesystem=filesystem).num_rows == sum(
+    assert feather.read_table(filesystem.open_input_file(path)).num_rows == sum(
         map(len, open_store(store, Storage(root)).splits.values())
     )
     assert DescriptorTable(table).origin.images == store

@@ -1,4 +1,4 @@
-"""A table of descriptors: a Parquet file with a row for each image.
+"""A table of descriptors: an Arrow IPC or Parquet file with a row for each image.
 
 Columns: `split` (null for a folder of images), `name`, `pid` and `camid` (null where unknown), `descriptor`, a
 fixed-size list of float32. The schema's metadata says how the table was made (`Origin`).
@@ -7,29 +7,29 @@ Legend: N rows of the table, R rows of a block, D length of a descriptor.
 """
 
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
-from pathlib import Path, PurePosixPath
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, Literal, TypedDict
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
+from pyarrow import compute
 from pydantic import Field, ValidationError
 from torch import Tensor
 
-from reid.config import DataError, Section, complaints, require_file
-from reid.data.shards import numeric
-from reid.storage import Place, remove_leftovers, room_for, whole_file
+from reid.config import DataError, Section, complaints
+from reid.data.row_file import BLOCK_ROWS, open_rows, write_rows
+from reid.storage import Place
 
 ORIGIN = b"reid"
 """Key of the schema's metadata."""
 LABELS = {"split": pa.string(), "name": pa.string(), "pid": pa.int64(), "camid": pa.int64()}
 """Columns beside the descriptor."""
 MAX_DIM = 2**20
-BLOCK_ROWS = 4096
 
 
 class Origin(Section):
@@ -83,31 +83,17 @@ def rows_of(
 def write_table(path: Path, origin: Origin, batches: Iterable[pa.RecordBatch]) -> int:
     """Write a table as its rows come; it appears under its name when it is complete. Returns the number of rows.
 
-    Nothing is written where there are no rows. What killed processes have left beside it is removed.
+    See `write_rows`.
 
     Raises:
         DataError: the file cannot be written.
         DiskFullError: there is no room for it.
     """
-    rows = 0
-    try:
-        remove_leftovers(path.parent)
-        with room_for(path), whole_file(path) as partial, ExitStack() as closing:
-            writer = None
-            for batch in batches:
-                if writer is None:
-                    schema = batch.schema.with_metadata({ORIGIN: origin.model_dump_json().encode()})
-                    writer = closing.enter_context(pq.ParquetWriter(partial, schema))
-                writer.write_batch(batch)
-                rows += batch.num_rows
-            closing.close()
-    except OSError as error:
-        raise DataError(f"{path} cannot be written ({error}): choose another place for the descriptors") from error
-    return rows
+    return write_rows(path, batches, {ORIGIN: origin.model_dump_json().encode()})
 
 
 class DescriptorTable:
-    """A table that was written before, open for reading; descriptors stay in the file.
+    """A table that was written before, open for reading; its rows stay in the file, whatever their number.
 
     Args:
         path: the file, a local path or a pyarrow.fs URI.
@@ -119,53 +105,80 @@ class DescriptorTable:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Place(path)
         try:
-            if self.path.is_local:
-                require_file(self.path)
-            filesystem, inside = self.path.resolve()
-            self._file = pq.ParquetFile(filesystem.open_input_file(inside))
-            self.origin, self.dim = _checked(self._file.schema_arrow)
-            self._labels = self._file.read(columns=list(LABELS))
-            self._labels.validate(full=True)
-            if self._labels["name"].null_count:
-                raise ValueError("some images have no name")
+            self._file = open_rows(self.path)
+            self.origin, self.dim = _checked(self._file.schema)
         except FileNotFoundError:
             raise DataError(f"{path} does not exist: write it with --checkpoint and --images first") from None
         except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
             raise self._damaged(error) from error
+        self._splits: list[Counter[str | None]] = []
+        """Rows of each part, by split."""
+        starts = [0]
+        for part in range(self._file.parts):
+            labels = self._read(part, list(LABELS))
+            if labels["name"].null_count:
+                raise self._damaged("some images have no name")
+            self._splits.append(Counter(labels["split"].to_pylist()))
+            starts.append(starts[-1] + labels.num_rows)
+        self._starts = np.array(starts)
+        """First row of each part, and the number of all rows."""
 
     def __len__(self) -> int:
-        return int(self._labels.num_rows)
+        return int(self._starts[-1])
 
-    def row(self, index: int) -> "RowLabels":
-        """What a row says beside its descriptor."""
-        (row,) = self._labels.slice(index, 1).to_pylist()
-        return RowLabels(split=row["split"], name=row["name"], pid=row["pid"], camid=row["camid"])
+    def rows(self, indices: Sequence[int] | NDArray[np.int64]) -> list[RowLabels]:
+        """What rows say beside their descriptors.
+
+        Raises:
+            IndexError: there is no such row.
+        """
+        wanted = np.asarray(indices, np.int64)
+        parts = np.array([self._part_of(index) for index in wanted.tolist()], np.int64)
+        found: dict[int, RowLabels] = {}
+        for part in np.unique(parts):
+            here = np.unique(wanted[parts == part])
+            labels = self._read(int(part), list(LABELS)).take(here - self._starts[part]).to_pylist()
+            found |= dict(zip(here.tolist(), labels, strict=True))
+        return [found[index] for index in wanted.tolist()]
+
+    def row(self, index: int) -> RowLabels:
+        """What one row says; see `rows`."""
+        return self.rows([index])[0]
 
     def find(self, name: str) -> list[int]:
         """Rows of a name, or of split/name."""
-        names, splits = self._labels["name"], self._labels["split"]
         split, _, within = name.partition("/")
-        same = pa.compute.equal(names, name)
-        if not pa.compute.any(same).as_py():
-            same = pa.compute.and_(pa.compute.equal(names, within), pa.compute.equal(splits, split))
-        return np.flatnonzero(same.fill_null(False).to_numpy()).tolist()
+        exact, in_split = [], []
+        for part, start in enumerate(self._starts[:-1]):
+            labels = self._read(part, ["name", "split"])
+            same = compute.equal(labels["name"], name)
+            of_split = compute.and_(compute.equal(labels["name"], within), compute.equal(labels["split"], split))
+            exact.append(np.flatnonzero(same.to_numpy()) + start)
+            in_split.append(np.flatnonzero(of_split.fill_null(False).to_numpy()) + start)
+        for rows in (exact, in_split):
+            if found := [row for some in rows for row in some.tolist()]:
+                return found
+        return []
 
     def place_in_split(self, index: int) -> int:
         """Position of a row among those of its split."""
-        split = self._labels["split"].slice(0, index)
-        return int(pa.compute.sum(pa.compute.equal(split, self._labels["split"][index])).as_py() or 0)
+        part = self._part_of(index)
+        splits = self._read(part, ["split"])["split"].slice(0, index - self._starts[part] + 1).to_pylist()
+        before: int = splits[:-1].count(splits[-1])
+        return before + sum(counts[splits[-1]] for counts in self._splits[:part])
 
-    def blocks(self) -> Iterator[Tensor]:
-        """Descriptors (R, D) in the order of the rows."""
-        rows = 0
-        try:
-            for batch in self._file.iter_batches(BLOCK_ROWS, columns=["descriptor"]):
-                rows += batch.num_rows
-                yield torch.from_numpy(self._finite(batch.column("descriptor")))
-        except (OSError, pa.ArrowException, ValueError) as error:
-            raise self._damaged(error) from error
-        if rows != len(self):
-            raise self._damaged(f"{rows} descriptors of {len(self)} images")
+    def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[Tensor]:
+        """Descriptors (R, D) of the rows from `start` to `stop`, in their order; none = of all.
+
+        A part of the file is read while whoever asks works on the one before.
+        """
+        stop = len(self) if stop is None else stop
+        parts = [
+            part for part in range(self._file.parts) if self._starts[part] < stop and start < self._starts[part + 1]
+        ]
+        for part, descriptors_RD in zip(parts, _read_ahead(self._descriptors, parts), strict=True):
+            first = int(self._starts[part])
+            yield from torch.split(descriptors_RD[max(start - first, 0) : stop - first], BLOCK_ROWS)
 
     def descriptor(self, index: int) -> Tensor:
         """One row's descriptor (D,).
@@ -173,25 +186,51 @@ class DescriptorTable:
         Raises:
             IndexError: there is no such row.
         """
-        start = 0
-        for block_RD in self.blocks():
-            if index - start < len(block_RD):
-                return block_RD[index - start]
-            start += len(block_RD)
-        raise IndexError(f"{self.path} has no row {index}")
+        part = self._part_of(index)
+        return self._descriptors(part)[index - int(self._starts[part])].clone()
 
-    def _finite(self, column: pa.Array) -> NDArray[np.float32]:
-        column.validate(full=True)
+    def _part_of(self, index: int) -> int:
+        if not 0 <= index < len(self):
+            raise IndexError(f"{self.path} has no row {index}")
+        return int(np.searchsorted(self._starts, index, side="right")) - 1
+
+    def _descriptors(self, part: int) -> Tensor:
+        chunked = self._read(part, ["descriptor"])["descriptor"]
+        column = chunked.chunk(0) if chunked.num_chunks == 1 else chunked.combine_chunks()  # which copies
         if column.null_count or column.flatten().null_count:
-            raise ValueError("some images have no descriptor")
-        descriptors_RD = np.array(numeric(column))
-        if not np.isfinite(descriptors_RD).all():
-            raise ValueError("some descriptors are not finite")
-        return descriptors_RD
+            raise self._damaged("some images have no descriptor")
+        if len(column) != self._splits[part].total():
+            raise self._damaged(f"{len(column)} descriptors of {self._splits[part].total()} images")
+        numbers = column.flatten()
+        with np.errstate(over="ignore", invalid="ignore"):
+            if not np.isfinite(numbers.to_numpy().sum()):
+                raise self._damaged("some descriptors are not finite, or beyond all measure")
+        return torch.utils.dlpack.from_dlpack(numbers).view(-1, self.dim)
+
+    def _read(self, part: int, columns: list[str]) -> pa.Table:
+        """
+        Raises:
+            DataError: this part of the file is damaged.
+        """
+        try:
+            rows = self._file.read(part, columns)
+            rows.validate(full=True)
+        except (OSError, pa.ArrowException, ValueError) as error:
+            raise self._damaged(error) from error
+        return rows
 
     def _damaged(self, reason: object) -> DataError:
         shown = complaints(reason) if isinstance(reason, ValidationError) else (str(reason).splitlines() or [""])[0]
         return DataError(f"{self.path} is no table of descriptors ({shown}): write it anew")
+
+
+def _read_ahead(read: Callable[[int], Tensor], parts: Sequence[int]) -> Iterator[Tensor]:
+    """What is read of each part, the next one in another thread by the time that one is asked for."""
+    with ThreadPoolExecutor(1) as reader:
+        coming = [reader.submit(read, part) for part in parts[:1]]
+        for place in range(1, len(parts) + 1):
+            coming += [reader.submit(read, part) for part in parts[place : place + 1]]
+            yield coming.pop(0).result()
 
 
 def _checked(schema: pa.Schema) -> tuple[Origin, int]:
@@ -209,40 +248,3 @@ def _checked(schema: pa.Schema) -> tuple[Origin, int]:
     if not 1 <= descriptor.list_size <= MAX_DIM:
         raise TypeError(f"its descriptors have {descriptor.list_size} numbers")
     return origin, descriptor.list_size
-
-
-def list_images(root: Path) -> list[str]:
-    """Names of all images (jpg, jpeg, png) under a folder, relative to it, sorted; hidden ones are left out.
-
-    Raises:
-        DataError: there is no such folder, it holds no image, or a name is no UTF-8.
-    """
-    if not os.path.isdir(root):
-        raise DataError(f"there is no folder {root}: set --images to a folder of images or a prepared store")
-    names = []
-    for folder, folders, files in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        relative = Path(folder).relative_to(root)
-        names += [
-            (relative / file).as_posix()
-            for file in files
-            if not file.startswith(".") and file.lower().endswith((".jpg", ".jpeg", ".png"))
-        ]
-    if not names:
-        raise DataError(f"{root} holds no image (*.jpg, *.jpeg, *.png): set --images to another folder")
-    for name in names:
-        if not name.isprintable():
-            raise DataError(f"{root} holds an image with a name that cannot be shown, {name!r}: rename it")
-    return sorted(names)
-
-
-def image_place(root: Path, name: str) -> Path:
-    """Where an image of a table lies.
-
-    Raises:
-        DataError: the name leads out of the folder.
-    """
-    parts = PurePosixPath(name)
-    if parts.is_absolute() or ".." in parts.parts:
-        raise DataError(f"the name {name!r} leads out of the folder of images {root}: write the table anew")
-    return root / parts

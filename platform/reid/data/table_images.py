@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reid.config import DataError
-from reid.data.descriptors import DescriptorTable, image_place
+from reid.data.descriptors import DescriptorTable
+from reid.data.image_folder import image_place
 from reid.data.pixels import UnreadableImageError, pixels_of
 from reid.data.remote import open_store
 from reid.storage import Storage

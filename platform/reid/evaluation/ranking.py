@@ -95,43 +95,54 @@ def rank_matches(
     return ahead_BP, places.taken_BP
 
 
-def rank_nearest(
-    query_BD: Tensor, gallery_GD: Tensor, count: int, offset_D: Tensor, gallery_block: int, product_threads: int
+def merge_nearest(
+    query_BD: Tensor, known: Places, block_CD: Tensor, start: int, count: int, offset_D: Tensor, product_threads: int
 ) -> Places:
-    """The gallery items that are nearest to each of a block of queries: the first `count` places of each.
+    """The gallery items nearest to each of a block of queries, among those found before and another block: `count`.
 
-    What a float32 product cannot tell from the last of them is compared by exact distances. There must be `count`
-    gallery items; arguments as `rank_matches`.
+    What a float32 product cannot tell from the last of them is compared by exact distances.
+
+    Args:
+        known: the nearest among the first `start` items of the gallery, `count` for each query or all of them.
+        block_CD: those that follow.
+        offset_D, product_threads: see `rank_matches`.
+
+    Raises:
+        ValueError: the block is not finite.
     """
     centred_BD = centre(query_BD, offset_D)
     squares_B = centred_BD.double().square_().sum(dim=1)
-    nobody_G = torch.zeros(len(gallery_GD), dtype=torch.bool, device=query_BD.device)
-    surely_BK = torch.empty(len(query_BD), 0, dtype=torch.float64, device=query_BD.device)
-    rows, columns, distances = [], [], []
-    for start in range(0, len(gallery_GD), gallery_block):
-        block = slice(start, start + gallery_block)
-        centred_CD = centre(gallery_GD[block], offset_D)
-        scores_BC, longest = _product(centred_BD, centred_CD, nobody_G[block], product_threads)
-        margin_B1 = rounding_margin(squares_B.sqrt() + longest, len(offset_D))[:, None]
-        reached_BN = torch.cat((surely_BK, scores_BC - margin_B1), dim=1)
-        surely_BK = reached_BN.topk(min(count, reached_BN.shape[1]), dim=1).values
-        needed_B1 = surely_BK[:, -1:] if surely_BK.shape[1] == count else torch.full_like(margin_B1, -torch.inf)
-        rows_N, columns_N = (scores_BC + margin_B1 >= needed_B1).nonzero().unbind(1)
-        distances_N = pair_distances(query_BD, gallery_GD, Pairs(rows_N=rows_N, columns_N=columns_N + start))
-        _check_rounding(scores_BC[rows_N, columns_N] - (squares_B[rows_N] - distances_N) / 2, margin_B1[rows_N, 0])
-        rows.append(rows_N)
-        columns.append(columns_N + start)
-        distances.append(distances_N)
-    rows_N, columns_N, distances_N = torch.cat(rows), torch.cat(columns), torch.cat(distances)
+    scores_BC, longest = _product(centred_BD, centre(block_CD, offset_D), None, product_threads)
+    if not bool(longest.isfinite()):
+        raise ValueError(
+            "gallery_features contain NaN or infinity, or overflow float32; check that training did not diverge"
+        )
+    margin_B1 = rounding_margin(squares_B.sqrt() + longest, len(offset_D))[:, None]
+    best_BK = scores_BC.topk(min(count, len(block_CD)), dim=1).values - margin_B1
+    surely_BK = torch.cat(((squares_B[:, None] - known.distances_BP) / 2, best_BK), dim=1)
+    needed_B1 = surely_BK.topk(min(count, surely_BK.shape[1]), dim=1).values[:, -1:]
+    rows_N, columns_N = (scores_BC >= (needed_B1 - margin_B1).float()).nonzero().unbind(1)
+    if not len(rows_N):
+        return known
+    distances_N = pair_distances(query_BD, block_CD, Pairs(rows_N=rows_N, columns_N=columns_N))
+    _check_rounding(scores_BC[rows_N, columns_N] - (squares_B[rows_N] - distances_N) / 2, margin_B1[rows_N, 0])
+
+    every_B = torch.arange(len(query_BD), device=query_BD.device)
+    rows_N = torch.cat((every_B.repeat_interleave(known.distances_BP.shape[1]), rows_N))
     order_N = rows_N.argsort(stable=True)  # each query's in the order of the gallery
-    pairs = Pairs(rows_N=rows_N[order_N], columns_N=columns_N[order_N])
-    return _place_matches(distances_N[order_N], pairs, torch.ones_like(order_N, dtype=torch.bool), len(query_BD))
+    distances_N = torch.cat((known.distances_BP.flatten(), distances_N))[order_N]
+    columns_N = torch.cat((known.columns_BP.flatten(), columns_N + start))[order_N]
+    pairs = Pairs(rows_N=rows_N[order_N], columns_N=columns_N)
+    places = _place_matches(distances_N, pairs, torch.ones_like(columns_N, dtype=torch.bool), len(query_BD))
+    return Places(**{name: values_BP[:, :count] for name, values_BP in vars(places).items()})
 
 
-def _product(centred_BD: Tensor, centred_CD: Tensor, junk_C: Tensor, threads: int) -> tuple[Tensor, Tensor]:
+def _product(centred_BD: Tensor, centred_CD: Tensor, junk_C: Tensor | None, threads: int) -> tuple[Tensor, Tensor]:
     """Scores q·g − |g|²/2 of a block of the gallery, and its largest norm."""
     norms_C = torch.linalg.vector_norm(centred_CD, dim=1)
-    bias_C = (norms_C.square() / -2).masked_fill(junk_C, -torch.inf)
+    bias_C = norms_C.square() / -2
+    if junk_C is not None:
+        bias_C.masked_fill_(junk_C, -torch.inf)
     with on_threads(threads):
         return torch.addmm(bias_C, centred_BD, centred_CD.T), norms_C.max()
 

@@ -5,7 +5,7 @@ for so many more epochs, its schedule in proportion. Other images, with joints o
 papers do with COCO and with rendered people. Trainings that rows have in common are done once.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,9 @@ from reid.experiments.ablation_rows import Comparison, Row, comparison_of
 from reid.experiments.training import Training
 from reid.stages import built_on, find_stage, stage_of
 from reid.training import epoch_images
+
+EpochImages = Callable[[RunConfig, str], int]
+"""Images that an epoch of a phase shows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +40,7 @@ def scaling_of(config: RunConfig) -> ScalingConfig:
 
 
 def plan_ablation(config: RunConfig, datasets: Mapping[str, Dataset]) -> AblationPlan:
-    """Lay out the trainings of every row and seed.
+    """Lay out the trainings of every row that the datasets permit, and seed.
 
     Args:
         datasets: by kind of data.
@@ -45,17 +48,30 @@ def plan_ablation(config: RunConfig, datasets: Mapping[str, Dataset]) -> Ablatio
     Raises:
         ValueError: a stage that a row ends with has no phase, or model and dataset do not fit together.
     """
+
+    def shown(config: RunConfig, phase: str) -> int:
+        return epoch_images(config, phase, datasets[stage_of(config, phase).data.name])
+
+    return lay_out(config, comparison_of(config).possible_with(datasets[REID.name]), shown)
+
+
+def lay_out(config: RunConfig, rows: Sequence[Row], epoch_images: EpochImages) -> AblationPlan:
+    """The trainings of some rows and every seed.
+
+    Raises:
+        ValueError: a stage that a row ends with has no phase.
+    """
     base, comparison = _base_settings(config), comparison_of(config)
     trainings: dict[str, Training] = {}
     names: dict[object, str] = {}
-    rows, full = comparison.possible_with(datasets[REID.name]), comparison.full
+    full = comparison.full
     last: dict[str, dict[int, str]] = {row.slug: {} for row in rows}
     images: dict[str, int] = {}
     other_images: dict[str, int] = {}
     for seed in range(config.seed, config.seed + config.ablation.seeds):
         for row in (full, *(row for row in rows if row is not full)):
             chain: dict[str, str] = {}
-            for phase, settings in _phases(config, base, row, full, datasets).items():
+            for phase, settings in _phases(config, base, row, full, epoch_images).items():
                 reads = find_stage(settings.stage).reads
                 own = {path: value for path, value in row.settings.items() if path.startswith(reads)}
                 after = built_on(base, phase, chain)
@@ -67,7 +83,7 @@ def plan_ablation(config: RunConfig, datasets: Mapping[str, Dataset]) -> Ablatio
                 chain[name] = phase
             last[row.slug][seed] = list(chain)[-1]
             of_persons, others = _all_shown(
-                ((trainings[name].config, trainings[name].phase) for name in chain), datasets
+                ((trainings[name].config, trainings[name].phase) for name in chain), epoch_images
             )
             images[row.slug], other_images[row.slug] = of_persons, others
     return AblationPlan(
@@ -91,7 +107,7 @@ def _base_settings(config: RunConfig) -> RunConfig:
 
 
 def _phases(
-    config: RunConfig, base: RunConfig, row: Row, full: Row, datasets: Mapping[str, Dataset]
+    config: RunConfig, base: RunConfig, row: Row, full: Row, epoch_images: EpochImages
 ) -> dict[str, PhaseConfig]:
     """The phases of a row: the last one of its stage, trained for as long as the budget lasts, and those that it builds
     on.
@@ -100,10 +116,10 @@ def _phases(
         config: its last phase is stretched, in one step, so that nothing is rounded twice.
     """
     *former, last = _chain(base, row)
-    budget, others = _all_shown(((base, phase) for phase in _chain(base, full)), datasets)
-    spent, _ = _all_shown(((base, phase) for phase in former), datasets)
+    budget, others = _all_shown(((base, phase) for phase in _chain(base, full)), epoch_images)
+    spent, _ = _all_shown(((base, phase) for phase in former), epoch_images)
     left = budget - spent + (others if row.pose_budget else 0)
-    epochs = max(1, round(left / epoch_images(base, last, datasets[stage_of(base, last).data.name])))
+    epochs = max(1, round(left / epoch_images(base, last)))
     stretched = _stretched(config.phases[last], epochs).model_copy(update=row.phase)
     return {**{name: base.phases[name] for name in former}, last: stretched}
 
@@ -131,10 +147,10 @@ def _stretched(phase: PhaseConfig, epochs: int) -> PhaseConfig:
     )
 
 
-def _all_shown(phases: Iterable[tuple[RunConfig, str]], datasets: Mapping[str, Dataset]) -> tuple[int, int]:
+def _all_shown(phases: Iterable[tuple[RunConfig, str]], epoch_images: EpochImages) -> tuple[int, int]:
     """Person images and others that phases show in training."""
     shown = {True: 0, False: 0}
     for config, phase in phases:
-        kind = stage_of(config, phase).data.name
-        shown[kind == REID.name] += config.phases[phase].epochs * epoch_images(config, phase, datasets[kind])
+        is_of_persons = stage_of(config, phase).data is REID
+        shown[is_of_persons] += config.phases[phase].epochs * epoch_images(config, phase)
     return shown[True], shown[False]

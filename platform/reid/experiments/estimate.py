@@ -1,5 +1,6 @@
 """What a run would take, said before anything is started or written."""
 
+import os
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -12,21 +13,29 @@ from rich.table import Table
 from reid.config import DataError, RunConfig, load_manifest
 from reid.data import IMAGES_PER_IDENTITY, POSE, REID, TEXTURES, DataKind
 from reid.embedded import SIZES
-from reid.experiments.ablation_rows import comparison_of
 from reid.experiments.data import EMBEDDED, SOURCES, kinds_of, prepared
+from reid.experiments.workload import Work, work_of
 from reid.progress import say, show_table
-from reid.search import searched_phase
 from reid.stages import check_phases, rehearse, stage_of
 from reid.storage import Storage
-from reid.training import KEPT_CHECKPOINTS, choose_device
+from reid.training import choose_device
 
-START_S = 20
-"""Until the workers of a phase train: processes, imports, the process group; read on two cores."""
+START_S = 10
+"""Until the workers of a phase train, and until they have ended: processes, imports, the process group; read on two
+cores."""
+RENDER_S = 0.006
+"""Of a core, to render and store an image of the embedded benchmark; read on two cores."""
+CROPS_PER_SCENE = 2.05
+"""People of a rendered scene who are large enough to be cut out for the pose phase."""
+LABEL_BYTES = 700
+"""Of a stored image, beside its pixels: joints most of all, and its name."""
 FORWARD_SHARE = 1 / 3
 """Of a step's time, for an image that is only scored."""
 STEPS = 3
 ADAM_STATES = 2
-"""Numbers that the optimiser keeps for each weight."""
+"""Numbers that the optimiser keeps for each weight; one more with AMSGrad."""
+EXPORTS = 3
+"""Copies of the last model: as two programs, of which MLflow gets one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,19 +45,36 @@ class Counts:
     train: int
     scored: int
     identities: int
+    textures: int = 0
+    """Of people."""
+    missing: bool = True
+    """Whether they have still to be prepared."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """What was measured of a phase."""
+
+    images_per_second: float
+    """Of all workers together, in training."""
+    checkpoint: int
+    """Bytes."""
+    weights: int
+    """Bytes of the model alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseEstimate:
-    """What a phase takes."""
+    """What all trainings of a phase take."""
 
-    images: int
+    images: float
     """Shown in training, over all epochs and workers."""
-    images_per_second: float
-    """Of all workers together."""
     seconds: float
-    bytes_kept: int
-    """Of its checkpoints in the storage and in MLflow."""
+    """Where one is trained after another."""
+    bytes_written: float
+    """Of checkpoints, in the storage and in MLflow."""
+    bytes_kept: float
+    """Of those, what is there in the end."""
 
 
 def run_dry(config: RunConfig, job: str) -> None:
@@ -66,28 +92,47 @@ def run_dry(config: RunConfig, job: str) -> None:
     say(f"workers: {_placement(config)}")
     storage = Storage.of(config)
     counts = {kind.name: counts_of(config, storage, kind) for kind in kinds_of(config)}
-    stores = sum((each.train + each.scored) * config.data.height * config.data.width * 3 for each in counts.values())
+    stores = sum(store_bytes(config, kind, each) for kind, each in counts.items())
     say(f"stores: about {stores / 1e6:,.0f} MB in {config.storage}")
-    times = _times(config, job)
-    if not times:
+    work = work_of(config, job, lambda config, phase: epoch_images_of(config, phase, counts))
+    if not work:
         return
-    estimates = {phase: estimate_phase(config, phase, counts) for phase in config.phases}
-    table = Table("phase", "trained", "images", "images/s", "time", "checkpoints, MB", title="estimate, each time")
+    paces = {phase: pace_of(config, phase, counts) for phase in config.phases}
+    estimates = {phase: estimate_phase(config, phase, counts, work[phase], paces[phase]) for phase in config.phases}
+    table = Table("phase", "trained", "epochs", "images/s", "time", "checkpoints, MB", title="estimate")
     for phase, estimate in estimates.items():
         table.add_row(
             phase,
-            f"{times[phase]:g} ×",
-            f"{estimate.images:,}",
-            f"{estimate.images_per_second:,.0f}",
+            f"{work[phase].trainings} ×",
+            f"{work[phase].epochs:,.0f}",
+            f"{paces[phase].images_per_second:,.0f}",
             _clock(estimate.seconds),
             f"{estimate.bytes_kept / 1e6:,.0f}",
         )
     show_table(table)
-    kept = sum(times[phase] * estimate.bytes_kept for phase, estimate in estimates.items())
-    seconds = sum(times[phase] * estimate.seconds for phase, estimate in estimates.items())
-    about = "about" if job == "pipeline" else "at most about"
-    say(f"time: {about} {_clock(seconds)} where one is trained after another, without preparing the data")
-    say(f"checkpoints: {about} {kept / 1e6:,.0f} MB, in {config.storage}")
+    _say_totals(config, job, counts, estimates, paces)
+
+
+def _say_totals(
+    config: RunConfig,
+    job: str,
+    counts: Mapping[str, Counts],
+    estimates: Mapping[str, PhaseEstimate],
+    paces: Mapping[str, Pace],
+) -> None:
+    workers, gpu = max(1, config.scaling.min_workers), choose_device(config.scaling).type == "cuda"
+    share = config.scaling.gpus_per_worker if gpu else config.scaling.cpus_per_worker
+    missing = sum(each.train + each.scored for each in counts.values() if each.missing)
+    rendering = RENDER_S * missing / (os.cpu_count() or 1) if config.data.name == EMBEDDED else 0
+    training = sum(estimate.seconds for estimate in estimates.values())
+    say(f"time: about {_clock(rendering + training)} where one is trained after another; to render {_clock(rendering)}")
+    say(f"{'GPU' if gpu else 'CPU'}-hours: about {training * workers * share / 3600:,.2g}")
+    exports = EXPORTS * list(paces.values())[-1].weights if job != "ablation" else 0
+    kept, written = (
+        (exports + sum(getattr(estimate, name) for estimate in estimates.values())) / 1e6
+        for name in ("bytes_kept", "bytes_written")
+    )
+    say(f"checkpoints and exports: about {kept:,.0f} MB, of {written:,.0f} MB that are written, in {config.storage}")
 
 
 def counts_of(config: RunConfig, storage: Storage, kind: DataKind) -> Counts:
@@ -99,23 +144,10 @@ def counts_of(config: RunConfig, storage: Storage, kind: DataKind) -> Counts:
     if (manifest := prepared(config, storage, kind)) is not None:
         train = manifest.splits["train"]
         others = sum(split.rows for name, split in manifest.splits.items() if name != "train")
-        return Counts(train=train.rows, scored=others, identities=train.identities if kind.identities else 0)
+        identities = train.identities if kind.identities else 0
+        return Counts(train=train.rows, scored=others, identities=identities, missing=False)
     if config.data.name == EMBEDDED:
-        size = SIZES[config.data.size]
-        of_size = {
-            REID.name: Counts(
-                train=size.train_images,
-                scored=size.query_images + size.gallery_images + size.distractor_images,
-                identities=size.train_identities,
-            ),
-            POSE.name: Counts(train=size.coco_train_images, scored=size.coco_val_images, identities=0),
-            TEXTURES.name: Counts(
-                train=size.pairs_train_people * size.pairs_train_images,
-                scored=size.pairs_val_people * size.pairs_val_images,
-                identities=0,
-            ),
-        }
-        return of_size[kind.name]
+        return _rendered(config, kind)
     name = SOURCES[kind.name].manifest(config.data)
     expected = load_manifest(name).counts or {}
     if "train" not in expected:
@@ -124,7 +156,62 @@ def counts_of(config: RunConfig, storage: Storage, kind: DataKind) -> Counts:
     return Counts(train=expected["train"].images, scored=scored, identities=expected["train"].identities or 0)
 
 
-def estimate_phase(config: RunConfig, phase: str, counts: Mapping[str, Counts]) -> PhaseEstimate:
+def store_bytes(config: RunConfig, kind: str, counts: Counts) -> int:
+    """What a prepared store takes whose images are kept as pixels."""
+    manifest = load_manifest(SOURCES[kind].manifest(config.data))
+    height, width = manifest.stored_size(config.data.height, config.data.width)
+    image = 3 * height * width + LABEL_BYTES
+    return (counts.train + counts.scored) * image + 3 * counts.textures * height**2
+
+
+def _rendered(config: RunConfig, kind: DataKind) -> Counts:
+    """What the embedded benchmark will have."""
+    size = SIZES[config.data.size]
+    crops = CROPS_PER_SCENE if config.data.pose_images == "crops" else 1
+    of_size = {
+        REID.name: Counts(
+            train=size.train_images,
+            scored=size.query_images + size.gallery_images + size.distractor_images,
+            identities=size.train_identities,
+            textures=size.train_identities + 2 * size.test_identities,
+        ),
+        POSE.name: Counts(
+            train=round(crops * size.coco_train_images), scored=round(crops * size.coco_val_images), identities=0
+        ),
+        TEXTURES.name: Counts(
+            train=size.pairs_train_people * size.pairs_train_images,
+            scored=size.pairs_val_people * size.pairs_val_images,
+            identities=0,
+            textures=size.pairs_train_people + size.pairs_val_people,
+        ),
+    }
+    return of_size[kind.name]
+
+
+def epoch_images_of(config: RunConfig, phase: str, counts: Mapping[str, Counts]) -> int:
+    """Images that an epoch of a phase shows."""
+    size, data = config.phases[phase].batch_size, counts[stage_of(config, phase).data.name]
+    return max(1, data.train // size) * size
+
+
+def estimate_phase(
+    config: RunConfig, phase: str, counts: Mapping[str, Counts], work: Work, pace: Pace
+) -> PhaseEstimate:
+    """What the trainings of a phase take, at its pace."""
+    data, sample = counts[stage_of(config, phase).data.name], config.evaluation.sample * IMAGES_PER_IDENTITY
+    images = work.epochs * epoch_images_of(config, phase, counts)
+    scored = work.scorings * data.scored + work.samples * min(data.scored, sample)
+    starts = START_S * work.trainings if config.scaling.min_workers else 0
+    in_mlflow = work.models * pace.weights
+    return PhaseEstimate(
+        images=images,
+        seconds=starts + (images + scored * FORWARD_SHARE) / pace.images_per_second,
+        bytes_written=work.epochs * pace.checkpoint + in_mlflow,
+        bytes_kept=work.checkpoints * pace.checkpoint + in_mlflow,
+    )
+
+
+def pace_of(config: RunConfig, phase: str, counts: Mapping[str, Counts]) -> Pace:
     """Measured on this machine, with the workers that would share it."""
     settings, data = config.phases[phase], counts[stage_of(config, phase).data.name]
     workers = max(1, config.scaling.min_workers)
@@ -141,29 +228,11 @@ def estimate_phase(config: RunConfig, phase: str, counts: Mapping[str, Counts]) 
         rate = workers * share / statistics.median(_seconds(step, device) for _ in range(STEPS))
     finally:
         torch.set_num_threads(threads)
-    images = settings.epochs * (data.train // settings.batch_size) * settings.batch_size
-    scored = data.scored + settings.epochs * min(data.scored, config.evaluation.sample * IMAGES_PER_IDENTITY)
-    weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+    weights = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
     trained = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
-    return PhaseEstimate(
-        images=images,
-        images_per_second=rate,
-        seconds=START_S + (images + scored * FORWARD_SHARE) / rate,
-        bytes_kept=KEPT_CHECKPOINTS * (weights + ADAM_STATES * trained) + weights,
-    )
-
-
-def _times(config: RunConfig, job: str) -> dict[str, float]:
-    """How often a job trains each phase, at most; empty where it trains none."""
-    once = dict.fromkeys(config.phases, 1.0)
-    if job == "pipeline":
-        return once
-    if job == "sweep":  # trials without early stopping, the winner and the configuration as it is
-        return once | {searched_phase(config): config.search.trials + 2.0 * config.search.retrain}
-    if job == "ablation":
-        rows = len(comparison_of(config).rows)
-        return dict.fromkeys(config.phases, rows * config.ablation.seeds * config.ablation.epoch_share)
-    return {}
+    averaged = weights if settings.ema else 0
+    states = ADAM_STATES + settings.amsgrad
+    return Pace(images_per_second=rate, checkpoint=weights + averaged + states * trained, weights=weights)
 
 
 def _placement(config: RunConfig) -> str:

@@ -11,7 +11,7 @@ import torch
 
 from reid.cluster import connect, map_on_workers, require_placeable, uses_gpu
 from reid.config import RunConfig
-from reid.data import MANIFEST, DataError, Origin, list_images, write_table
+from reid.data import ARROW, MANIFEST, PARQUET, DataError, Origin, list_images, write_table
 from reid.experiments.describing import Described, Extractor, shares_of
 from reid.experiments.lookup import Lookup, look_up
 from reid.inference import descriptor_of
@@ -19,8 +19,6 @@ from reid.progress import say_result, track
 from reid.stages import load_describer
 from reid.storage import Place, Storage
 from reid.training import choose_device
-
-FILE_NAME = "descriptors.parquet"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,9 +96,9 @@ def extract(config: RunConfig, extraction: Extraction) -> list[str]:
     return unreadable
 
 
-def table_in(output: Place) -> Place:
-    """The table's file, given the file or its folder."""
-    return output if output.name.endswith(".parquet") else output / FILE_NAME
+def file_in(output: Place, name: str) -> Place:
+    """The file that is meant by a file or its folder, where it has a name of its own."""
+    return output if output.name.endswith((ARROW, PARQUET)) else output / f"{name}{ARROW}"
 
 
 def _is_store(images: Place) -> bool:

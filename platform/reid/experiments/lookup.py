@@ -55,12 +55,13 @@ def look_up(config: RunConfig, wanted: Lookup) -> Place:
         own, pid = None, None
         query_HW3 = _pixels(table, wanted.query)
         query_D = load_model_of(table, config).describe_pixels(torch.from_numpy(np.array(query_HW3))[None])[0]
-    found = nearest(query_D, table.blocks(), wanted.top, without=own)
-    labels = [table.row(row) for row in found.rows_K]
-    _show(wanted.query, labels, found.distances_K)
+    found = nearest(query_D[None], table.blocks(), wanted.top, without=own)
+    rows_K, distances_K = found.rows_QK[0].tolist(), found.distances_QK[0].tolist()
+    labels = table.rows(rows_K)
+    _show(wanted.query, labels, distances_K)
     items = [
         Found(image_HW3=images[row], name=label["name"], pid=label["pid"], distance=distance)
-        for row, label, distance in zip(found.rows_K, labels, found.distances_K, strict=True)
+        for row, label, distance in zip(rows_K, labels, distances_K, strict=True)
     ]
     sheet = wanted.sheet or table.path.parent / f"{Path(table.path.name).stem}-{Path(wanted.query).stem}.png"
     title = f"The {len(items)} of {len(table):,} images that are nearest to {Path(wanted.query).name}"

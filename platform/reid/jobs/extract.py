@@ -10,7 +10,7 @@ import click
 from reid.jobs import command
 
 if TYPE_CHECKING:
-    from reid.experiments import Extraction, Lookup
+    from reid.experiments import Extraction, Lookup, Matching
     from reid.storage import Place
 
 
@@ -23,12 +23,18 @@ if TYPE_CHECKING:
     "--output",
     type=command.PlaceType(),
     metavar="PLACE",
-    help="The table: FILE.parquet, or a folder for one of a fixed name.",
+    help="What is written: FILE.arrow, which is read fastest, FILE.parquet, or a folder for one of a fixed name.",
 )
 @click.option(
     "--descriptors", type=command.PlaceType(), metavar="PLACE", help="A table written before, to search in alone."
 )
 @click.option("--query", metavar="IMAGE", help="An image file, or the name of an image in the table.")
+@click.option(
+    "--queries",
+    type=command.PlaceType(),
+    metavar="PLACE",
+    help="A table of images, for each of which to find the nearest.",
+)
 @click.option("--top", type=int, default=10, metavar="K", show_default=True, help="How many to find.")
 @click.option(
     "--sheet",
@@ -40,16 +46,20 @@ if TYPE_CHECKING:
 def extract(given: command.Given, **asked: Any) -> None:
     """Describe every image of a folder or of a prepared store, and find those that are nearest to one.
 
-    The descriptors, by a checkpoint's model, are written as a Parquet table. Without --preset, the settings are those
-    the checkpoint was trained with.
+    The descriptors, by a checkpoint's model, are written as a table. Without --preset, the settings are those the
+    checkpoint was trained with. With --descriptors and --queries, two tables by the same model, the nearest of the one
+    to each image of the other are written as a table.
     """
     _require_whole(asked)
     if asked["top"] < 1:
         sys.exit(f"error: --top is {asked['top']}: ask for at least 1")
     base = functools.partial(_settings_of, asked["descriptors"]) if asked["descriptors"] else None
     with command.job(given, base=base or functools.partial(command.settings_of, asked["checkpoint"])) as config:
-        from reid.experiments import run_extraction
+        from reid.experiments import match_tables, run_extraction
 
+        if asked["queries"] is not None:
+            match_tables(config, _matching(asked))
+            return
         extraction = None if asked["descriptors"] else _extraction(asked)
         table = asked["descriptors"] if extraction is None else extraction.table
         lookup = None if asked["query"] is None else _lookup(asked, table)
@@ -57,22 +67,41 @@ def extract(given: command.Given, **asked: Any) -> None:
 
 
 def _require_whole(asked: Mapping[str, Any]) -> None:
-    if asked["descriptors"] is None:
-        missing = [name for name in ("checkpoint", "images", "output") if asked[name] is None]
-        if missing:
-            raise click.UsageError(
-                f"--{missing[0]} is missing: give --checkpoint, --images and --output, or --descriptors"
-            )
-    elif asked["output"] is not None or asked["checkpoint"] is not None:
-        raise click.UsageError("--descriptors is a table that is there already: leave --checkpoint and --output out")
-    elif asked["query"] is None:
-        raise click.UsageError("--query is missing: say what to look for in --descriptors")
+    needed: tuple[str, ...]
+    unused: tuple[str, ...]
+    if asked["queries"] is not None:
+        needed, unused = ("descriptors", "output"), ("checkpoint", "images", "query", "sheet")
+        purpose = "--queries is a table to look up in the table --descriptors"
+    elif asked["descriptors"] is not None:
+        needed, unused = ("query",), ("checkpoint", "output")
+        purpose = "--descriptors is a table that is there already, to look up --query or --queries in"
+    else:
+        needed, unused = ("checkpoint", "images", "output"), ()
+        purpose = "give --checkpoint, --images and --output, or --descriptors"
+    for name in needed:
+        if asked[name] is None:
+            raise click.UsageError(f"--{name} is missing: {purpose}")
+    for name in unused:
+        if asked[name] is not None:
+            raise click.UsageError(f"leave --{name} out: {purpose}")
 
 
 def _extraction(asked: Mapping[str, Any]) -> "Extraction":
-    from reid.experiments import Extraction, table_in
+    from reid.experiments import Extraction, file_in
 
-    return Extraction(checkpoint=asked["checkpoint"], images=asked["images"], table=table_in(asked["output"]))
+    table = file_in(asked["output"], "descriptors")
+    return Extraction(checkpoint=asked["checkpoint"], images=asked["images"], table=table)
+
+
+def _matching(asked: Mapping[str, Any]) -> "Matching":
+    from reid.experiments import Matching, file_in
+
+    return Matching(
+        queries=asked["queries"],
+        table=asked["descriptors"],
+        matches=file_in(asked["output"], "matches"),
+        top=asked["top"],
+    )
 
 
 def _lookup(asked: Mapping[str, Any], table: "Place") -> "Lookup":

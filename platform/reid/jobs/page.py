@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def page(table: "Place", images: "Place | None", port: int) -> None:
     """Open a page on 127.0.0.1 that finds the people of TABLE who look most like a picture.
 
-    TABLE is a Parquet file that `reid extract` has written.
+    TABLE is a file that `reid extract` has written.
     """
     with command.heard():
         from reid.page import serve

@@ -3,11 +3,10 @@
 import io
 from threading import Lock
 
-import torch
 from PIL import Image
 
 from reid.data import DescriptorTable, RowLabels, TableImages, UnreadableImageError, load_image
-from reid.evaluation import nearest
+from reid.evaluation import Nearest, nearest
 from reid.inference import load_model_of
 from reid.storage import Place, Storage
 
@@ -46,9 +45,8 @@ class Finder:
         except UnreadableImageError:
             raise ValueError("this is no image that can be read: give a JPEG or a PNG file") from None
         with self._lock:
-            (descriptor_D,) = torch.from_numpy(self._model.describe([image]))
-            found = nearest(descriptor_D, self._table.blocks(), count)
-            return self._matches(found.rows_K, found.distances_K)
+            found = nearest(self._model.describe([image]), self._table.blocks(), count)
+            return self._matches(found)
 
     def nearest_to_row(self, row: int, count: int) -> list[Match]:
         """The images nearest to one of the table, without itself.
@@ -57,8 +55,8 @@ class Finder:
             IndexError: the table has no such row.
         """
         with self._lock:
-            found = nearest(self._table.descriptor(row), self._table.blocks(), count, without=row)
-            return self._matches(found.rows_K, found.distances_K)
+            found = nearest(self._table.descriptor(row)[None], self._table.blocks(), count, without=row)
+            return self._matches(found)
 
     def picture(self, row: int) -> bytes:
         """The image of a row as PNG, at the size of the model.
@@ -75,8 +73,9 @@ class Finder:
         Image.fromarray(image_HW3).save(file, "PNG")
         return file.getvalue()
 
-    def _matches(self, rows: list[int], distances: list[float]) -> list[Match]:
+    def _matches(self, found: Nearest) -> list[Match]:
+        rows, distances = found.rows_QK[0].tolist(), found.distances_QK[0].tolist()
         return [
-            Match(row=row, distance=distance, **self._table.row(row))
-            for row, distance in zip(rows, distances, strict=True)
+            Match(row=row, distance=distance, **labels)
+            for row, distance, labels in zip(rows, distances, self._table.rows(rows), strict=True)
         ]

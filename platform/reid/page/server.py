@@ -38,7 +38,7 @@ def serve(table: str | os.PathLike[str], *, images: str | None = None, port: int
     and the images of the table by their row.
 
     Args:
-        table: a Parquet file that `jobs/extract.py` has written, a local path or a pyarrow.fs URI.
+        table: a file that `jobs/extract.py` has written, a local path or a pyarrow.fs URI.
         images: where the table's images lie now, a folder or a store; none = where they lay when it was written.
         port: of the page; 0 = any that is free.
 
