@@ -66,11 +66,6 @@ class Place(str):
     def _with_address(self, address: str) -> "Place":
         return Place(f"{address}?{self.options}" if self.options else address)
 
-    @property
-    def parent(self) -> "Place":
-        address, mark, options = (self, "", "") if self.is_local else self.partition("?")
-        return Place(f"{os.path.dirname(address)}{mark}{options}")
-
     def resolve(self) -> tuple[pyarrow.fs.FileSystem, str]:
         """The file system, and the path in it.
 
