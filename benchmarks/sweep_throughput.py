@@ -1,10 +1,12 @@
 """Trials per second of a sweep whose trials cost nothing: what Tune, Optuna and MLflow cost together.
 
     python benchmarks/sweep_throughput.py --trials 500
+    python benchmarks/sweep_throughput.py --trials 2000 --at-once 20 --study postgresql://…
 
 Runs stub trials of the `demo` preset's joint search, three reports each, with every trial in the study and in MLflow,
-two at a time on a Ray cluster of its own with two CPUs. "ours" is trials per second. `equal` demands the study to hold
-every trial once, MLflow one child for each, and the driver's memory to grow by less than 10% over the second half.
+two at a time on a Ray cluster of its own that counts as many CPUs. "ours" is trials per second. `equal` demands the
+study to hold every trial once, MLflow one child for each, and the driver's memory to grow by less than 10% over the
+second half.
 """
 
 import argparse
@@ -35,12 +37,13 @@ from reid.search import (
     run_trials,
     start_values,
 )
+from reid.storage import Holder
 from reid.tracking import Recorder, RunRecord
 from reid.training import EpochRecord
 
 QUICK: dict[str, Any] = {"trials": 8}
 AIM = 2.0
-EPOCHS, CPUS = 3, 2
+EPOCHS = 3
 GROWTH = 1.1
 
 
@@ -50,13 +53,13 @@ def stub(config: dict[str, Any]) -> None:
         tune.report(as_result((EpochRecord(epoch=epoch, time=time.time(), metrics=metrics),)))
 
 
-def run(trials: int = 500) -> list[Row]:
+def run(trials: int = 500, at_once: int = 2, study: str | None = None) -> list[Row]:
     config = load_config(preset="demo", overrides=[f"search.trials={trials}", f"phases.final.epochs={EPOCHS}"])
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     with tempfile.TemporaryDirectory(prefix="reid-") as folder:
         ray.init(
             address="local",
-            num_cpus=CPUS,
+            num_cpus=at_once,
             include_dashboard=False,
             log_to_driver=False,
             logging_level=logging.ERROR,
@@ -64,7 +67,7 @@ def run(trials: int = 500) -> list[Row]:
             _temp_dir=f"{folder}/ray",
         )
         try:
-            rate, growth, once = _sweep(config, Path(folder), trials)
+            rate, growth, once = _sweep(config, Path(folder), at_once, study)
         finally:
             ray.shutdown()
     return [
@@ -79,8 +82,9 @@ def run(trials: int = 500) -> list[Row]:
     ]
 
 
-def _sweep(config: Any, folder: Path, trials: int) -> tuple[float, float, bool]:
+def _sweep(config: Any, folder: Path, at_once: int, address: str | None) -> tuple[float, float, bool]:
     """Trials per second, growth of the driver's memory over the second half, whether all is there once."""
+    trials = config.search.trials
     uri = f"sqlite:///{folder}/mlflow.db"
     recorder = Recorder(
         uri=uri,
@@ -108,9 +112,12 @@ def _sweep(config: Any, folder: Path, trials: int) -> tuple[float, float, bool]:
             if trial.ended is not None:
                 memory.append(psutil.Process().memory_info().rss)
 
-        study = open_study(f"sqlite:///{folder}/study.db", "stub", config.search.objectives)
-        ledger = Trials(study, space, config, first=first, observe=observe)
-        run_trials(ledger, stub, scaling=config.scaling.model_copy(update={"num_workers": 0}), at_once=CPUS)
+        name = f"stub-{secrets.token_hex(4)}"
+        study = open_study(address or f"sqlite:///{folder}/study.db", name, config.search.objectives)
+        ledger = Trials(study, space, config, first=first, driver=Holder.here("sweep"), observe=observe)
+        with ledger.holding:
+            scaling = config.scaling.model_copy(update={"num_workers": 0})
+            run_trials(ledger, stub, scaling=scaling, at_once=lambda: at_once)
     seconds = time.perf_counter() - started
     client = MlflowClient(tracking_uri=uri)
     (experiment,) = [found for found in client.search_experiments() if found.name == "stub"]
@@ -124,6 +131,8 @@ def _sweep(config: Any, folder: Path, trials: int) -> tuple[float, float, bool]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=500)
+    parser.add_argument("--at-once", type=int, default=2)
+    parser.add_argument("--study", help="SQLAlchemy address of a database; none = a SQLite file")
     return parser
 
 

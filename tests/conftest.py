@@ -4,11 +4,17 @@ import io
 import logging
 import multiprocessing
 import os
+import pwd
+import shutil
+import socket
 import subprocess
 import sys
+import tempfile
+import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from subprocess import DEVNULL
 from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
@@ -18,6 +24,8 @@ import pyarrow.fs
 import pytest
 
 if TYPE_CHECKING:
+    import sqlalchemy
+
     from reid.config import RunConfig
     from reid.models import FGSAM
 
@@ -28,6 +36,12 @@ NOTHING_SKIPPED = "REID_NOTHING_SKIPPED"
 """Environment variable that `.ci/run` sets, so that no check is left out there without a word."""
 SESSION = "REID_TEST_SESSION"
 """Environment variable that every process started by a test inherits, also one that left our process tree."""
+
+
+POSTGRES_PASSWORD = "s3cr et/@:"  # noqa: S105 - of this test alone
+BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+USER = "postgres" if os.getuid() == 0 else pwd.getpwuid(os.getuid()).pw_name
+"""That the server runs as: it refuses root."""
 
 
 @pytest.hookimpl(wrapper=True)
@@ -321,6 +335,67 @@ class SimulatedRank:
         import torch
 
         return torch.stack(self._exchange(count)).sum(dim=0).detach()
+
+
+def _as_user(*command: object) -> list[str]:
+    return [*(("runuser", "-u", USER, "--") if os.getuid() == 0 else ()), *map(str, command)]
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator["sqlalchemy.URL"]:
+    """A PostgreSQL server of our own that asks for a password, on loopback."""
+    import sqlalchemy
+
+    if not BINARIES:
+        pytest.skip("PostgreSQL's server is not installed (Debian: apt-get install postgresql)")
+    folder = Path(tempfile.mkdtemp(prefix="pg"))
+    try:
+        if os.getuid() == 0:
+            shutil.chown(folder, USER)
+        (folder / "password").write_text(POSTGRES_PASSWORD)
+        (folder / "password").chmod(0o644)
+        authentication = ("--auth=scram-sha-256", f"--pwfile={folder / 'password'}", "--username=reid")
+        data, bin_ = folder / "data", BINARIES[-1]
+        subprocess.run(
+            _as_user(bin_ / "initdb", "--no-sync", f"--pgdata={data}", *authentication),
+            check=True,
+            stdout=DEVNULL,
+        )
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            port = listener.getsockname()[1]
+        settings = ("-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={folder}", "-c", "fsync=off")
+        process = subprocess.Popen(
+            _as_user(bin_ / "postgres", "-D", data, "-p", port, *settings),
+            stdout=DEVNULL,
+            stderr=DEVNULL,
+        )
+        url = sqlalchemy.URL.create(
+            "postgresql", username="reid", password=POSTGRES_PASSWORD, host="127.0.0.1", port=port, database="postgres"
+        )
+        try:
+            _wait_for(url)
+            yield url
+        finally:
+            subprocess.run(_as_user(bin_ / "pg_ctl", "stop", "-D", data, "-m", "immediate"), check=True, stdout=DEVNULL)
+            process.wait(30)
+    finally:
+        shutil.rmtree(folder)
+
+
+def _wait_for(url: "sqlalchemy.URL") -> None:
+    import sqlalchemy
+
+    engine = sqlalchemy.create_engine(url.set(drivername="postgresql+psycopg"), poolclass=sqlalchemy.NullPool)
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            engine.connect().close()
+        except sqlalchemy.exc.OperationalError:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        else:
+            return
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ def test_every_step_once_and_after_what_it_builds_on(at_once: int) -> None:
         started.append(step.name)
         return done()
 
-    for step, outcome in run_in_order(STEPS, finished, start, at_once=at_once):
+    for step, outcome in run_in_order(STEPS, finished, start, at_once=lambda: at_once):
         assert outcome == "/checkpoint"
         finished[step.name] = outcome
     assert sorted(started) == sorted(finished) == sorted(step.name for step in STEPS)
@@ -60,7 +60,7 @@ def test_as_many_at_once_as_told(at_once: int) -> None:
         return done() if step.name not in under_way else Started(future=under_way[step.name])
 
     steps = [Step(f"step{number}") for number in range(2 * 3 * at_once)]
-    for step, outcome in run_in_order(steps, finished, start, at_once=at_once):
+    for step, outcome in run_in_order(steps, finished, start, at_once=lambda: at_once):
         finished[step.name] = str(outcome)
     assert len(finished) == len(steps)
     assert max(counts) == at_once
@@ -74,7 +74,7 @@ def test_finished_steps_are_not_started_again() -> None:
         started.append(step.name)
         return done()
 
-    for step, outcome in run_in_order(STEPS, finished, start, at_once=1):
+    for step, outcome in run_in_order(STEPS, finished, start, at_once=lambda: 1):
         finished[step.name] = str(outcome)
     assert started == ["final", "other", "last"]
 
@@ -86,7 +86,7 @@ def test_what_builds_on_a_stopped_step_is_left_out_and_the_rest_is_not() -> None
     def start(step: Step) -> Started:
         return done(Stopped(reason="diverged") if step.name == "baseline" else Place("/at"))
 
-    for step, outcome in run_in_order(STEPS, finished, start, at_once=2):
+    for step, outcome in run_in_order(STEPS, finished, start, at_once=lambda: 2):
         outcomes[step.name] = outcome
         if isinstance(outcome, str):
             finished[step.name] = outcome
@@ -97,7 +97,7 @@ def test_an_exception_in_a_step_is_raised_here() -> None:
     future: Future[Place | Stopped] = Future()
     future.set_exception(RuntimeError("the node is gone"))
     with pytest.raises(RuntimeError, match="the node is gone"):
-        list(run_in_order([Step("pose")], {}, lambda step: Started(future=future), at_once=1))
+        list(run_in_order([Step("pose")], {}, lambda step: Started(future=future), at_once=lambda: 1))
 
 
 def test_what_is_under_way_is_stopped_where_the_caller_ends() -> None:
@@ -110,7 +110,7 @@ def test_what_is_under_way_is_stopped_where_the_caller_ends() -> None:
     def start(step: Step) -> Started:
         return done() if step.name == "pose" else Waiting(future=Future())
 
-    steps = run_in_order(STEPS[:2], {}, start, at_once=2)
+    steps = run_in_order(STEPS[:2], {}, start, at_once=lambda: 2)
     next(steps)
     steps.close()
     assert stopped == ["baseline"]

@@ -1,5 +1,6 @@
 """What all experiments have in common: one claim, records that end with it, exports where the storage is."""
 
+import json
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -16,6 +17,7 @@ from reid.experiments import run_flush
 from reid.experiments.experiment import Training, TrainingsStoppedError, Workspace
 from reid.export import CARD, ONNX, PT2
 from reid.stages import STAGES
+from reid.storage import LeaseLostError, lease
 from reid.tracking import Measurement
 from reid.training import load_state
 
@@ -59,13 +61,54 @@ def test_what_is_under_way_when_an_experiment_fails_is_recorded_as_failed(
     assert statuses == {"first": "FINISHED", "second": "FAILED", experiment.run.key: "FAILED"}
 
 
+def test_a_driver_that_stood_still_records_nothing_more(storage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = config()
+
+    def train_and_stand_still() -> None:
+        with opened(settings).claim("test", without=WITHOUT, digests=()) as experiment:
+            experiment.train([training(settings, "first")])
+            start = experiment._start
+
+            def start_and_stand_still(second: Training, *, in_background: bool) -> Any:
+                started = start(second, in_background=in_background)
+                assert experiment.run.lease is not None
+                experiment.run.lease.claim.delete()  # another driver has taken the run, and let go of it again
+                now = lease.clock() + 100
+                monkeypatch.setattr(lease, "clock", lambda: now)
+                return started
+
+            monkeypatch.setattr(experiment, "_start", start_and_stand_still)
+            experiment.train([training(settings, "second", ["first"])])
+
+    with pytest.raises(LeaseLostError, match=r"is no longer this process's, .* not renewed for 1.. s: nobody has it"):
+        train_and_stand_still()
+    (folder,) = storage.glob("runs/*-test-*")
+    assert list(json.loads((folder / "phases.json").read_text())) == ["first"]
+    statuses = {name: run.info.status for name, run in runs_in(storage).items()}
+    assert statuses == {"first": "FINISHED", "second": "RUNNING", folder.name: "RUNNING"}
+
+
+def test_a_worker_writes_no_checkpoint_of_a_run_that_another_driver_has(storage: Path) -> None:
+    settings = config()
+
+    def train_what_is_anothers() -> None:
+        with opened(settings).claim("test", without=WITHOUT, digests=()) as experiment:
+            assert experiment.run.lease is not None
+            experiment.run.lease.claim.delete()
+            experiment.train([training(settings, "only")])
+
+    with pytest.raises(PhaseFailedError, match="phase baseline stopped: phase only is no longer this process's"):
+        train_what_is_anothers()
+    assert not list(storage.glob("runs/*/only/baseline/epoch_*"))
+
+
 def test_the_rest_is_trained_where_one_training_stops(storage: Path) -> None:
     settings = config()
     workspace = opened(settings)
     diverging = settings.model_copy(update={"loss": settings.loss.model_copy(update={"identity_weight": float("inf")})})
     trainings = [training(diverging, "bad"), training(settings, "after-bad", ["bad"]), training(settings, "good")]
     with suppress(TrainingsStoppedError), workspace.claim("test", without=WITHOUT, digests=()) as experiment:
-        experiment.train(trainings, at_once=1)
+        experiment.train(trainings, at_once=lambda: 1)
     assert list(experiment.finished) == ["good"]
     statuses = {name: run.info.status for name, run in runs_in(storage).items()}
     assert statuses == {"bad": "FAILED", "good": "FINISHED", experiment.run.key: "FAILED"}

@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from reid.config import MODELS, RunConfig, Section, load_config
+from reid.config import MODELS, ConfigError, RunConfig, Section, load_config
 from reid.experiments.runs import Exclude, Run, claim_run
+from reid.experiments.sweep import require_shared_study
 from reid.stages import STAGES
-from reid.storage import Storage
+from reid.storage import HeldError, Holder, Storage
 from reid.training import PhaseState, save_checkpoint
 
 ROOT = Path(__file__).parents[2]
@@ -88,7 +89,7 @@ def test_a_run_that_was_finished_meanwhile_is_not_taken(storage: Path, monkeypat
     """Another process finishes it between the look at it and the lock."""
     with claim(config(storage)) as first:
         first.finish({})
-    looks = iter([False, True, False, False])
+    looks = iter([False, True, True, False, False])
     monkeypatch.setattr(Run, "is_finished", property(lambda run: next(looks)))
     with claim(config(storage)) as run:
         assert run.key == f"{first.key}-2"
@@ -137,7 +138,7 @@ def test_a_run_is_held_by_one_process_until_it_ends_or_is_killed(storage: Path) 
     try:
         assert holder.stdout is not None
         held = holder.stdout.readline().strip()
-        with pytest.raises(ValueError, match=f"run {held} is being trained by another process: wait for it"):
+        with pytest.raises(ValueError, match=f"run {held} is being trained by another process, pipeline on .*: wait"):
             key(config(storage))
         assert key(config(storage, "seed=1")) != held
     finally:
@@ -158,3 +159,13 @@ def test_a_model_that_no_phase_trains_does_not_make_another_run(storage: Path, m
 
 class OtherModel(Section):
     width: int = 8
+
+
+def test_drivers_on_two_machines_need_a_study_that_both_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = Holder.here("sweep")
+    there = HeldError("run walk-1", replace(here, machine="another", host="far"), 60)
+    require_shared_study(config(tmp_path), HeldError("run walk-1", here, 60))
+    with pytest.raises(ConfigError, match=r"search\.study: is needed for drivers on several machines, .* sweep on far"):
+        require_shared_study(config(tmp_path), there)
+    monkeypatch.setenv("REID_STUDY", "postgresql://reid@db/reid")
+    require_shared_study(config(tmp_path), there)

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,11 +20,13 @@ ROOT = Path(__file__).parents[2]
 BINARIES = Path(sys.executable).parent
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+def free_ports(count: int) -> list[int]:
+    """Different ones: chosen one after another, the same could come twice."""
+    with ExitStack() as listening:
+        listeners = [listening.enter_context(socket.socket()) for _ in range(count)]
+        for listener in listeners:
+            listener.bind(("127.0.0.1", 0))
+        return [listener.getsockname()[1] for listener in listeners]
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class Cluster:
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     folder = Path(tempfile.mkdtemp(prefix="r", dir=tempfile.gettempdir()))  # short: it holds Unix sockets
-    port, dashboard = free_port(), free_port()
+    port, dashboard, client, agent = free_ports(4)
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "MLFLOW_"))} | {
         "HOME": str(folder / "home"),
         "PATH": f"{BINARIES}{os.pathsep}{os.environ['PATH']}",
@@ -54,8 +57,8 @@ def cluster() -> Iterator[Cluster]:
     ports = {
         "port": port,
         "dashboard-port": dashboard,
-        "ray-client-server-port": free_port(),
-        "dashboard-agent-listen-port": free_port(),
+        "ray-client-server-port": client,
+        "dashboard-agent-listen-port": agent,
     }
     with (folder / "head.log").open("w") as log:
         process = subprocess.Popen(

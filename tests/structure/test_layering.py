@@ -33,9 +33,9 @@ LAYERS = (
     "jobs",
 )
 ALLOWED = {
-    "ray": ("cluster/", "search/", "experiments/sweep.py"),
+    "ray": ("cluster/", "search/", "experiments/sweep_trials.py"),
     "mlflow": ("tracking/", "inference/registered.py"),
-    "optuna": ("search/", "experiments/sweep.py"),
+    "optuna": ("search/", "experiments/sweep_trials.py"),
     "matplotlib": ("pictures/", "search/"),
     "jinja2": ("pictures/",),
     "os.environ": (

@@ -18,7 +18,8 @@ import pytest
 from mlflow import MlflowClient
 
 from reid.config import flatten, load_config
-from reid.tracking import Recorder, RunRecord
+from reid.storage import LeaseLostError
+from reid.tracking import Measurement, Recorder, RunRecord
 
 HOLDER = """
 import sys
@@ -243,3 +244,30 @@ def test_what_was_kept_for_one_server_and_storage_is_sent_to_no_other(
     (experiment,) = [found for found in client.search_experiments() if found.name == "reid"]
     assert [run.info.run_name for run in client.search_runs([experiment.experiment_id])] == ["here"]
     assert away.kept() == [kept]
+
+
+def test_what_two_processes_send_in_turn_arrives_once(
+    database: str, outbox: Path, client: MlflowClient, parent: RunRecord, phase: RunRecord
+) -> None:
+    """Each has trained all epochs, the last of which the other has sent: MLflow would keep both, of different times."""
+    runs = [recorder(database, outbox), recorder(database, outbox)]
+    for epochs in range(1, 6):
+        measured = tuple(
+            Measurement(step=s, time=100.0 * epochs + s, metrics={"train/total": 1 / s}) for s in range(1, epochs + 1)
+        )
+        record = replace(phase, status="RUNNING", measurements=measured)
+        with runs[epochs % 2] as writer:
+            writer.put(parent)
+            writer.put(record)
+    assert [step for step, _ in steps(client, "final")] == [1, 2, 3, 4, 5]
+
+
+def test_nothing_is_kept_by_whoever_may_not_write_any_more(database: str, outbox: Path, parent: RunRecord) -> None:
+    def refuse() -> None:
+        raise LeaseLostError("another's")
+
+    with recorder(database, outbox) as runs:
+        with runs.watching(parent, refuse), pytest.raises(LeaseLostError):
+            runs.put(parent)
+        assert runs.kept() == []
+        runs.put(parent)

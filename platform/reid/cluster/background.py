@@ -15,6 +15,8 @@ from reid.storage import Place
 from reid.training import PhaseJob
 
 SECONDS_TO_STOP = 30
+LOOK_EVERY_S = 5.0
+"""At how many may be under way, where none of them ends."""
 
 
 class Named(Protocol):
@@ -77,7 +79,7 @@ def run_in_order(
     finished: Mapping[str, object],
     start: Callable[[AnyNamed], Started],
     *,
-    at_once: int,
+    at_once: Callable[[], int],
 ) -> Iterator[tuple[AnyNamed, Place | Stopped]]:
     """Start everything once all that it builds on is finished; yields each, as it ends, with its last checkpoint.
 
@@ -86,19 +88,20 @@ def run_in_order(
     Args:
         jobs: in the order of preference.
         finished: names of what is finished; the caller adds those it is given.
-        at_once: how many are under way at a time.
+        at_once: how many may be under way, asked again and again.
     """
     waiting = [job for job in jobs if job.name not in finished]
     running: dict[str, tuple[AnyNamed, Started]] = {}
     try:
         while True:
             ready = [job for job in waiting if finished.keys() >= set(job.after)]
-            for job in ready[: at_once - len(running)]:
+            for job in ready[: max(0, at_once() - len(running))]:
                 waiting.remove(job)
                 running[job.name] = job, start(job)
             if not running:
                 return
-            done = wait([started.future for _, started in running.values()], return_when=FIRST_COMPLETED).done
+            futures = [started.future for _, started in running.values()]
+            done = wait(futures, timeout=LOOK_EVERY_S, return_when=FIRST_COMPLETED).done
             for name in [name for name, (_, started) in running.items() if started.future in done]:
                 job, started = running.pop(name)
                 yield job, started.future.result()

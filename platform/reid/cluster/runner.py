@@ -21,7 +21,7 @@ from reid.config import JobStoppedError, RunConfig, ScalingConfig, environment
 from reid.evaluation import Evaluation
 from reid.progress import track
 from reid.stages import score_checkpoint
-from reid.storage import DiskFullError, Place, room_for
+from reid.storage import DiskFullError, Place, require_claim, room_for
 from reid.training import (
     Cadence,
     NonFiniteLossError,
@@ -213,6 +213,7 @@ def _train(job: PhaseJob, place: Place) -> Stopped | None:
         def write() -> Place | None:
             if not cadence.is_due(state.epoch):
                 return None
+            require_claim(job.claim, f"phase {job.title}")
             return write_checkpoint(place, state.epoch, save, judged_by=job.judged_by)
 
         if _from_rank_zero(write) is None:
@@ -291,6 +292,7 @@ def _fit_in_process(job: PhaseJob, place: Place, observe: EpochObserver) -> Plac
 
     def report(state: PhaseState, save: Save) -> None:
         if cadence.is_due(state.epoch):
+            require_claim(job.claim, f"phase {job.title}")
             write_checkpoint(place, state.epoch, save, judged_by=job.judged_by)
             observe(state)
 

@@ -1,6 +1,7 @@
 """Trains every row of the ablation over several seeds, many at once, and tables them."""
 
 import time
+from functools import partial
 
 from reid.cluster import PhaseFailedError, concurrent_runs
 from reid.config import RunConfig
@@ -33,7 +34,7 @@ def run_ablation(config: RunConfig) -> AblationTable:
     without: Exclude = {"search": True, "ablation": {"workers"}}
     with workspace.claim("ablation", without=without, digests=digests) as experiment:
         say(f"run {experiment.run.key}: {len(plan.trainings)} trainings; finished: {len(experiment.finished)}")
-        at_once = concurrent_runs(scaling) if scaling.num_workers else 1
+        at_once = partial(concurrent_runs, scaling) if scaling.num_workers else lambda: 1
         incomplete = None
         try:
             experiment.train(plan.trainings, at_once=at_once)

@@ -1,7 +1,7 @@
 """Scores one checkpoint on the configured dataset."""
 
 import dataclasses
-import os
+import secrets
 import time
 
 from reid.cluster import evaluate
@@ -37,7 +37,7 @@ def run_evaluation(config: RunConfig, *, checkpoint: Place) -> dict[str, float]:
     dataset = open_store(store, storage)
     if config.evaluation.rerank:
         require_rerankable(len(dataset.splits["query"]) + len(dataset.splits["gallery"]))
-    key = f"{config.name}-evaluation-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+    key = f"{config.name}-evaluation-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(4)}"
     record = parent_record(key, "evaluation", config, (dataset_input(dataset, store),))
     tags = {"reid.checkpoint": checkpoint, "reid.phase": state.phase, "reid.model": find_stage(state.stage).family}
     record = dataclasses.replace(record, tags=record.tags | tags)

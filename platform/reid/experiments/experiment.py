@@ -6,7 +6,7 @@ data. What was finished is never trained again.
 
 import dataclasses
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Self
 
@@ -139,27 +139,34 @@ class Workspace:
     def claim(self, kind: str, *, without: Exclude, digests: Sequence[str]) -> Iterator["Experiment"]:
         """The unfinished experiment of this configuration and data, else a new one; held until the context ends.
 
-        One that fails is recorded as failed, and so is what was under way in it.
-
-        Args:
-            kind, without, digests: see `claim_run`.
+        Raises:
+            HeldError: another driver has it.
         """
-        with claim_run(self.storage, self.config, digests, kind=kind, without=without) as run, self.recorder:
-            inputs = tuple(dataset_input(self.datasets[data], place) for data, place in self.stores.items())
-            experiment = Experiment(
-                workspace=self,
-                run=run,
-                record=parent_record(run.identity, kind, self.config, inputs, name=run.key),
-                finished=run.sound_checkpoints(),
-            )
+        claimed = claim_run(self.storage, self.config, digests, kind=kind, without=without)
+        with claimed as run, self.conducting(run) as experiment:
+            yield experiment
+
+    @contextmanager
+    def conducting(self, run: Run) -> Iterator["Experiment"]:
+        """The experiment of a run that is held; if it fails, it is recorded as failed, with all that is under way."""
+        with self.recorder:
+            experiment = self.look_at(run)
+            experiment.finished = run.sound_checkpoints()
             self.recorder.put(experiment.record)
             keep_log_in(run.scratch)
             try:
-                with self.recorder.watching(experiment.record):
+                with self.recorder.watching(experiment.record, run.require_held):
                     yield experiment
             except BaseException:
+                run.require_held()
                 experiment.record_failure()
                 raise
+
+    def look_at(self, run: Run) -> "Experiment":
+        """The experiment of a run, which may be another driver's."""
+        inputs = tuple(dataset_input(self.datasets[data], place) for data, place in self.stores.items())
+        record = parent_record(run.identity, run.kind, self.config, inputs, name=run.key)
+        return Experiment(workspace=self, run=run, record=record, finished=run.checkpoints())
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -175,11 +182,11 @@ class Experiment:
     under_way: dict[str, RunRecord] = dataclasses.field(default_factory=dict)
     """Records of the trainings that have begun and not ended."""
 
-    def train(self, trainings: Sequence[Training], *, at_once: int | None = None) -> None:
+    def train(self, trainings: Sequence[Training], *, at_once: Callable[[], int] | None = None) -> None:
         """Train all that is not finished.
 
         Args:
-            at_once: how many are under way at a time, as tasks of the cluster; none = one after another, from here.
+            at_once: how many may be under way at a time, as tasks of the cluster; none = one after another, from here.
 
         Raises:
             PhaseFailedError: one stopped, and with it the rest.
@@ -190,7 +197,7 @@ class Experiment:
         def start(training: Training) -> Started:
             return self._start(training, in_background=at_once is not None)
 
-        for training, ended in run_in_order(trainings, self.finished, start, at_once=at_once or 1):
+        for training, ended in run_in_order(trainings, self.finished, start, at_once=at_once or (lambda: 1)):
             record = self.under_way[training.name]
             if isinstance(ended, Stopped):
                 stopped[training.name] = ended.reason
@@ -281,6 +288,7 @@ class Experiment:
             hold_out=training.hold_out,
             scoring=training.scoring,
             run=record.key,
+            claim=None if self.run.lease is None else self.run.lease.claim,
         )
         place = self.run.storage.place("runs", self.run.key, *(training.folders or (training.name, training.phase)))
         observe = EpochRecorder(recorder=workspace.recorder, record=record)

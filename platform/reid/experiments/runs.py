@@ -1,5 +1,6 @@
 """The folder of a run: found again by the same command, held by one driver at a time."""
 
+import dataclasses
 import hashlib
 import itertools
 import json
@@ -7,15 +8,13 @@ import logging
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
 from pydantic import TypeAdapter, ValidationError
 
 from reid.config import DataError, RunConfig, complaints, load_extensions
 from reid.stages import stage_of
-from reid.storage import Place, Storage
+from reid.storage import Holder, Lease, Place, Storage, hold
 from reid.training import CheckpointError, load_state, load_weights
 
 logger = logging.getLogger(__name__)
@@ -24,6 +23,8 @@ PHASES = "phases.json"
 RESULT = "result.json"
 IDENTITY = "identity.txt"
 """A random token, drawn when the run begins."""
+LEASE = "lease"
+"""The folder with the claims to the run."""
 _FINISHED = TypeAdapter(dict[str, str])
 
 NOT_ANOTHER_RUN = {"storage", "cache_gb", "scaling", "tracking"}
@@ -33,13 +34,17 @@ Exclude = Mapping[str, bool | set[str]]
 """Settings by name: all of a section, or some of its keys, in the form of pydantic's `exclude`."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Run:
     """One run and what it has finished so far."""
 
     key: str
     """Name of its folder."""
+    kind: str
+    """The job whose run it is."""
     storage: Storage
+    lease: Lease | None = None
+    """None where another driver of the same run has it, and this one only looks on."""
 
     @property
     def folder(self) -> Place:
@@ -85,53 +90,79 @@ class Run:
                 del sound[name]
         return sound
 
+    def require_held(self) -> None:
+        """See that this driver may still write to the run.
+
+        Raises:
+            LeaseLostError: it may not.
+        """
+        assert self.lease is not None, f"{self.key} is another driver's"
+        self.lease.require()
+
     def finish_phase(self, name: str, checkpoint: str) -> None:
+        self.require_held()
         (self.folder / PHASES).write(json.dumps(self.checkpoints() | {name: checkpoint}, indent=1))
 
     def finish(self, result: Mapping[str, Mapping[str, float]]) -> None:
         """Mark the whole run as finished: the same command starts a new run from now on."""
+        self.require_held()
         (self.folder / RESULT).write(json.dumps(result, indent=1))
+
+    @property
+    def has_begun(self) -> bool:
+        return (self.folder / IDENTITY).exists()
 
     @property
     def is_finished(self) -> bool:
         return (self.folder / RESULT).exists()
+
+    def result(self) -> dict[str, dict[str, float]]:
+        """What it was finished with."""
+        return TypeAdapter(dict[str, dict[str, float]]).validate_json((self.folder / RESULT).read())
+
+
+def find_run(storage: Storage, config: RunConfig, digests: Sequence[str], *, kind: str, without: Exclude) -> Run:
+    """The unfinished run of this configuration on this data, else a new one.
+
+    Args:
+        digests: of the data it is trained on, and of whatever else makes it another run.
+        kind: the job whose run it is.
+        without: settings that do not make it another run, beside `NOT_ANOTHER_RUN`.
+    """
+    text = json.dumps([_identity(config, without), *digests], sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    name = config.name if kind == "pipeline" else f"{config.name}-{kind}"
+    keys = (f"{name}-{digest}" + (f"-{number}" if number > 1 else "") for number in itertools.count(1))
+    return next(run for key in keys if not (run := Run(key=key, kind=kind, storage=storage)).is_finished)
+
+
+@contextmanager
+def hold_run(run: Run) -> Iterator[Run]:
+    """The run with its lease, which is held until the context ends.
+
+    Raises:
+        HeldError: another driver has it.
+    """
+    with hold(run.folder / LEASE, f"run {run.key}", Holder.here(run.kind)) as lease:
+        if not run.has_begun:
+            (run.folder / IDENTITY).write(secrets.token_hex(4))
+        yield dataclasses.replace(run, lease=lease)
 
 
 @contextmanager
 def claim_run(
     storage: Storage, config: RunConfig, digests: Sequence[str], *, kind: str, without: Exclude
 ) -> Iterator[Run]:
-    """The unfinished run of this configuration on this data, else a new one; held until the context ends.
-
-    Args:
-        digests: of the data it is trained on, and of whatever else makes it another run.
-        kind: the job whose run it is.
-        without: settings that do not make it another run, beside `NOT_ANOTHER_RUN`.
+    """The run of `find_run`, held until the context ends.
 
     Raises:
-        ValueError: another process of this node is at that run right now.
+        HeldError: another driver has it.
     """
-    text = json.dumps([_identity(config, without), *digests], sort_keys=True)
-    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
-    name = config.name if kind == "pipeline" else f"{config.name}-{kind}"
-    for number in itertools.count(1):
-        run = Run(key=f"{name}-{digest}" + (f"-{number}" if number > 1 else ""), storage=storage)
-        if run.is_finished:
-            continue
-        lock = storage.scratch / "runs" / f"{run.key}.lock"
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with FileLock(lock, timeout=0):
-                if run.is_finished:  # meanwhile
-                    continue
-                if not (run.folder / IDENTITY).exists():
-                    (run.folder / IDENTITY).write(secrets.token_hex(4))
+    while True:
+        with hold_run(find_run(storage, config, digests, kind=kind, without=without)) as run:
+            if not run.is_finished:  # meanwhile
                 yield run
-        except Timeout:
-            raise ValueError(
-                f"run {run.key} is being trained by another process: wait for it, or set another name or seed"
-            ) from None
-        return
+                return
 
 
 def _identity(config: RunConfig, without: Exclude) -> dict[str, object]:

@@ -4,44 +4,35 @@ import dataclasses
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import optuna
-import yaml
-from omegaconf import OmegaConf
-from ray import tune
-
-from reid.cluster import PhaseFailedError, TrialJob, concurrent_runs, connect, train_trial, uses_gpu
+from reid.cluster import PhaseFailedError, connect
 from reid.config import ConfigError, RunConfig, with_settings
 from reid.data import REID, HoldOut
 from reid.experiments import results
 from reid.experiments.data import without_unfed_phases
 from reid.experiments.experiment import Experiment, Workspace
 from reid.experiments.reports import write_report
-from reid.experiments.sweep_report import Final, sweep_page
+from reid.experiments.runs import Exclude, Run, find_run, hold_run
+from reid.experiments.sweep_report import PAPER_TITLE, Final, as_yaml, held_out_table, sweep_page
+from reid.experiments.sweep_trials import LOOK_EVERY_S, Search, take_trials
 from reid.experiments.training import Training, best_checkpoints
-from reid.progress import say, say_result
+from reid.progress import keep_log_in, say, say_result
 from reid.search import (
-    ChosenSpace,
-    LiveView,
     Trial,
-    TrialReports,
-    Trials,
     check_space,
     descriptor_dim,
     draw_figures,
     find_space,
     open_study,
     require_dashboard,
-    run_trials,
     searched_phase,
     study_address,
     trial_key,
-    with_layouts_of,
 )
 from reid.stages import built_on, check_phases, score_mean_colour, stage_of
-from reid.storage import Storage
+from reid.storage import HeldError, Storage
 from reid.tracking import Measurement
 
 WHERE = {"workers", "concurrency", "trials", "retrain"}
@@ -50,13 +41,13 @@ WHERE = {"workers", "concurrency", "trials", "retrain"}
 
 CHAMPION, PAPER_VALUES = "champion", "paper"
 """Names of the trainings on all of train; the first is the alias of the registered model too."""
-PAPER_TITLE = "the paper's values"
 
 
 def run_sweep(config: RunConfig) -> results.Scores:
     """Run every trial that is not over yet, then train the winner.
 
-    The same configuration goes on where an earlier process stopped.
+    The same configuration goes on where an earlier process stopped. Where another process is at it, the two share the
+    trials, and the other one, or whoever outlives it, does the rest.
 
     Returns:
         The scores on query and gallery; none with `search.retrain` off.
@@ -78,10 +69,42 @@ def run_sweep(config: RunConfig) -> results.Scores:
     workspace.require_trainable([Training(name=CHAMPION, config=config, phase=searched_phase(config))])
     first = check_space(space, config, workspace.datasets[REID.name])
     digests = [*(dataset.digest for dataset in workspace.datasets.values()), _digest(config.search.space)]
-    with workspace.claim("sweep", without={"ablation": True, "search": WHERE}, digests=digests) as experiment:
-        address = study_address(config) or f"sqlite:///{experiment.run.scratch}/study.db"
-        study = open_study(address, experiment.run.key, config.search.objectives)
-        return Sweep(experiment=experiment, hold_out=rule, space=space, first=first, study=study).finish()
+    without: Exclude = {"ablation": True, "search": WHERE}
+    run = find_run(workspace.storage, config, digests, kind="sweep", without=without)
+
+    def sweep_of(experiment: Experiment) -> Sweep:
+        address = study_address(config) or f"sqlite:///{run.scratch}/study.db"
+        study = open_study(address, run.key, config.search.objectives)
+        search = Search(hold_out=rule, space=space, first=first, study=study)
+        return Sweep(experiment=experiment, search=search)
+
+    return _lead_or_help(workspace, run, sweep_of)
+
+
+def _lead_or_help(workspace: Workspace, run: Run, sweep_of: Callable[[Experiment], "Sweep"]) -> results.Scores:
+    """Lead the sweep, unless another driver does: then help, and lead if that one is gone before the end."""
+    told, helped = "", False
+    while not run.is_finished:
+        try:
+            with hold_run(run) as held:
+                if not held.is_finished:  # meanwhile
+                    with workspace.conducting(held) as experiment:
+                        return sweep_of(experiment).finish()
+        except HeldError as other:
+            require_shared_study(workspace.config, other)
+            if str(other.holder) != told:
+                told = str(other.holder)
+                say(f"run {run.key} is led by {told}: this process helps with its trials")
+        if run.has_begun and not helped:
+            keep_log_in(run.scratch)
+            with workspace.recorder:
+                helped = sweep_of(workspace.look_at(run)).help()
+        time.sleep(LOOK_EVERY_S)
+    scores = run.result()
+    if scores:
+        results.show(scores)
+    results.show_places({"run": run.folder}, workspace.recorder, workspace.look_at(run).record)
+    return scores
 
 
 def shared_trainings(config: RunConfig, hold_out: HoldOut | None) -> list[Training]:
@@ -113,21 +136,31 @@ class Sweep:
     """A sweep whose settings were checked."""
 
     experiment: Experiment
-    hold_out: HoldOut
-    space: ChosenSpace
-    first: dict[str, object]
-    study: optuna.Study
+    search: Search
 
     @property
     def config(self) -> RunConfig:
         return self.experiment.workspace.config
 
+    def help(self) -> bool:
+        """Take trials of a sweep that another driver leads, once there is all that they start from.
+
+        Returns:
+            Whether all trials are over.
+        """
+        shared = shared_trainings(self.config, self.search.hold_out)
+        if not self.experiment.finished.keys() >= {training.name for training in shared}:
+            return False
+        take_trials(self.experiment, self.search, after=self._inherited_from(shared))
+        return True
+
     def finish(self) -> results.Scores:
         search, run = self.config.search, self.experiment.run
-        say(f"run {run.key}: {search.trials} trials of {self.space.name}")
-        shared = shared_trainings(self.config, self.hold_out)
+        say(f"run {run.key}: {search.trials} trials of {self.search.space.name}")
+        shared = shared_trainings(self.config, self.search.hold_out)
         self.experiment.train(shared)
-        trials = self._search(self._inherited_from(shared))
+        trials = take_trials(self.experiment, self.search, after=self._inherited_from(shared))
+        (run.folder / "trials").delete()
         winner = trials.winner()
         if winner is None:
             reasons = "\n".join(f"  trial {trial.number}: {trial.failure}" for trial in trials.all() if trial.failure)
@@ -171,46 +204,6 @@ class Sweep:
         titles = {PAPER_TITLE: last[-1].name, f"{CHAMPION}, trial {winner.number}": CHAMPION}
         return Final(trainings=titles, dataset=workspace.datasets[REID.name], floor=floor)
 
-    def _search(self, after: tuple[str, ...]) -> Trials:
-        """Run the trials that are left, from the shared trainings of these names."""
-        search, run = self.config.search, self.experiment.run
-        scaling = self.config.scaling.model_copy(update={"num_workers": search.workers})
-        at_once = min(concurrent_runs(scaling), search.concurrency or search.trials)
-        if search.workers == 1:  # it trains in the process that Tune starts for it
-            device = "gpu" if uses_gpu(scaling) else "cpu"
-            scaling = scaling.model_copy(update={"num_workers": 0, "accelerator": device})
-        config = with_layouts_of(self.study, self.config).model_copy(
-            update={
-                "scaling": scaling,
-                "evaluation": self.config.evaluation.model_copy(update={"every": 1, "rerank": False}),
-            }
-        )
-        job = TrialJob(
-            config=config,
-            phase=searched_phase(config),
-            store=self.experiment.workspace.stores[REID.name],
-            start_from=tuple(self.experiment.finished[name] for name in after),
-            hold_out=self.hold_out,
-            folder=run.folder / "trials",
-        )
-        put = self.experiment.workspace.recorder.put
-        with (
-            LiveView(name=run.key, metric_names=search.objectives, total=search.trials) as view,
-            TrialReports(self.experiment.record, put, view, epochs=config.phases[job.phase].epochs) as reports,
-        ):
-            trials = Trials(self.study, self.space, config, first=self.first, observe=reports)
-            for trial in trials.all():
-                reports.show(trial)
-            run_trials(
-                trials,
-                tune.with_parameters(train_trial, job=job),
-                scaling=scaling,
-                at_once=at_once,
-                discard=lambda: job.discard({trial.number for trial in trials.all() if trial.ended is not None}),
-            )
-        job.folder.delete()
-        return trials
-
     def _say(self, trials: Sequence[Trial], winner: Trial) -> None:
         counts = Counter(trial.state for trial in trials)
         say_result(", ".join(f"{number} {state}" for state, number in counts.items()))
@@ -223,15 +216,15 @@ class Sweep:
         """Record what was found and, as artifacts, the figures and the winner's settings."""
         folder = self.experiment.run.folder
         pictures = draw_figures(
-            self.study,
+            self.search.study,
             metric_names=self.config.search.objectives,
-            paper=self.first,
+            paper=self.search.first,
             trained={trial.number: trial.epochs for trial in trials},
             epochs=self.config.phases[searched_phase(self.config)].epochs,
         )
         for name, png in pictures.items():
             (folder / "figures" / name).write(png)
-        (folder / "winner.yaml").write(_as_yaml(winner.settings))
+        (folder / "winner.yaml").write(as_yaml(winner.settings))
         files = ["winner.yaml"]
         if scores:
             (folder / "results.md").write(results.markdown(scores))
@@ -250,20 +243,10 @@ class Sweep:
             {str(folder / name): "" for name in files}
             | {report: ""}
             | {str(folder / "figures" / name): "figures" for name in pictures},
-            table=_held_out(winner, trials[0]) + ("\n" + results.markdown(scores) if scores else ""),
+            table=held_out_table(winner, trials[0]) + ("\n" + results.markdown(scores) if scores else ""),
             tags={"reid.winner": str(winner.number)},
             runs={f"trial {t.number}": trial_key(self.experiment.record, t.number) for t in (winner, *trials)},
         )
-
-
-def _held_out(winner: Trial, paper: Trial) -> str:
-    """What both reach on identities held out of training, in Markdown."""
-    rows = {PAPER_TITLE: paper, f"the winner, trial {winner.number}": winner}
-    lines = [["on held-out identities", *winner.values], ["---", *("---:" for _ in winner.values)]]
-    lines += [
-        [t, *(f"{row.values[name]:.4g}" if row.values else "–" for name in winner.values)] for t, row in rows.items()
-    ]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def _require_searchable(config: RunConfig) -> None:
@@ -285,12 +268,16 @@ def _require_searchable(config: RunConfig) -> None:
         )
 
 
-def _as_yaml(settings: dict[str, object]) -> str:
-    """Settings by dotted path as `--config` takes them."""
-    tree = OmegaConf.create()
-    for path, value in settings.items():
-        OmegaConf.update(tree, path, value)
-    return yaml.safe_dump(OmegaConf.to_container(tree), sort_keys=False)
+def require_shared_study(config: RunConfig, other: HeldError) -> None:
+    """
+    Raises:
+        ConfigError: the study lies on this machine alone, and the driver that leads the sweep on another.
+    """
+    address = study_address(config) or "sqlite"
+    if address.startswith("sqlite") and not other.holder.is_on_this_machine:
+        raise ConfigError(
+            f"search.study: is needed for drivers on several machines, a database that all of them reach: {other}"
+        )
 
 
 def _digest(space: str) -> str:

@@ -3,6 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import yaml
+from omegaconf import OmegaConf
+
 from reid.data import Dataset
 from reid.evaluation import Evaluation
 from reid.experiments import results
@@ -24,6 +27,7 @@ from reid.pictures import Page, PageSection, PageTable
 from reid.search import Trial
 from reid.training import PhaseState, load_state, pictures_in
 
+PAPER_TITLE = "the paper's values"
 HELD_OUT = "Query and gallery here are of identities held out of training, by which trials are judged."
 
 
@@ -124,3 +128,21 @@ def _trial_table(trials: Sequence[Trial]) -> PageTable:
     ]
     header = ["trial", "state", "epochs", *objectives, "parameters"]
     return PageTable(caption=f"all {len(trials)} trials", header=header, rows=rows, folded=True)
+
+
+def held_out_table(winner: Trial, paper: Trial) -> str:
+    """What both reach on identities held out of training, in Markdown."""
+    rows = {PAPER_TITLE: paper, f"the winner, trial {winner.number}": winner}
+    lines = [["on held-out identities", *winner.values], ["---", *("---:" for _ in winner.values)]]
+    lines += [
+        [t, *(f"{row.values[name]:.4g}" if row.values else "–" for name in winner.values)] for t, row in rows.items()
+    ]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def as_yaml(settings: dict[str, object]) -> str:
+    """Settings by dotted path as `--config` takes them."""
+    tree = OmegaConf.create()
+    for path, value in settings.items():
+        OmegaConf.update(tree, path, value)
+    return yaml.safe_dump(OmegaConf.to_container(tree), sort_keys=False)

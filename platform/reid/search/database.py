@@ -12,7 +12,8 @@ import optuna
 from optuna.distributions import CategoricalDistribution
 from optuna.exceptions import ExperimentalWarning
 from pydantic import BaseModel, Json, TypeAdapter
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError
 
 from reid.cluster import require_lockable
 from reid.config import (
@@ -25,6 +26,7 @@ from reid.config import (
     with_settings,
     without_passwords,
 )
+from reid.search.optuna_internals import HEARTBEAT_S, STALE_S
 
 DIRECTIONS: dict[Objective, Literal["maximize", "minimize"]] = {
     "mAP": "maximize",
@@ -42,6 +44,7 @@ class _Notes(BaseModel):
     settings: Json[dict[str, Any]] | None = None
     epochs: Count | None = None
     failure: str | None = None
+    driver: dict[str, Any] | None = None
 
 
 def study_address(config: RunConfig) -> str | None:
@@ -69,15 +72,7 @@ def open_study(address: str, name: str, objectives: Sequence[Objective]) -> optu
             file = _sqlite_file(url.database)
             require_lockable("search.study", Path(file), "set it or REID_STUDY to the address of a PostgreSQL database")
             options = {"creator": partial(_connect_sqlite, file)}
-        study = optuna.create_study(
-            storage=optuna.storages.RDBStorage(url.render_as_string(hide_password=False), engine_kwargs=options),
-            study_name=name,
-            directions=[DIRECTIONS[objective] for objective in objectives],
-            load_if_exists=True,
-        )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            study.set_metric_names(list(objectives))
+        study = _opened(url, options, name, objectives)
         _require_notes(study)
     except ConfigError:
         raise
@@ -93,6 +88,32 @@ def open_study(address: str, name: str, objectives: Sequence[Objective]) -> optu
             "address of a database of yours, such as sqlite:////data/study.db"
         ) from error
     return study
+
+
+def _opened(
+    url: URL, options: dict[str, Any], name: str, objectives: Sequence[Objective], attempts: int = 20
+) -> optuna.Study:
+    """Optuna creates its tables one after another, and fails where another driver creates one at the same moment."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            study = optuna.create_study(
+                storage=optuna.storages.RDBStorage(
+                    url.render_as_string(hide_password=False),
+                    engine_kwargs=options,
+                    heartbeat_interval=HEARTBEAT_S,
+                    grace_period=STALE_S,
+                ),
+                study_name=name,
+                directions=[DIRECTIONS[objective] for objective in objectives],
+                load_if_exists=True,
+            )
+            study.set_metric_names(list(objectives))
+        return study
+    except DBAPIError as error:
+        if "already exists" not in str(error) or attempts == 0:
+            raise
+    return _opened(url, options, name, objectives, attempts - 1)
 
 
 def with_layouts_of(study: optuna.Study, config: RunConfig) -> RunConfig:

@@ -1,12 +1,13 @@
 """What a sweep tells of its trials: a child run each in MLflow, and a row in the terminal."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Self
 
 from reid.search.study import Trial
 from reid.search.view import LiveView, State, TrialRow
+from reid.storage import LeaseLostError
 from reid.tracking import Measurement, RunRecord, Status
 
 STATUS: dict[State, Status] = {
@@ -40,22 +41,24 @@ class TrialReports:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for record in self._under_way.values():
-            self._put(dataclasses.replace(record, status="FAILED"))
+        if not isinstance(error, LeaseLostError):  # another driver's by now
+            for record in self._under_way.values():
+                self._put(dataclasses.replace(record, status="FAILED"))
 
-    def show(self, trial: Trial) -> None:
-        """Show a trial without recording it: it was recorded before."""
-        self._rows[trial.number] = TrialRow(
-            number=trial.number,
-            state=trial.state,
-            epoch=trial.epochs,
-            epochs=self._epochs,
-            values=trial.values,
-            params=trial.params,
-            paper=trial.number == 0,
-            ended=trial.ended,
-        )
-        self._view.update(list(self._rows.values()))
+    def show(self, trials: Iterable[Trial]) -> None:
+        """Show trials without recording them: they were recorded before, or are another driver's."""
+        for trial in trials:
+            self._rows[trial.number] = TrialRow(
+                number=trial.number,
+                state=trial.state,
+                epoch=trial.epochs,
+                epochs=self._epochs,
+                values=trial.values,
+                params=trial.params,
+                paper=trial.number == 0,
+                ended=trial.ended,
+            )
+        self._view.update(self._rows.values())
 
     def __call__(self, trial: Trial) -> None:
         record = trial_record(self._parent, trial)
@@ -64,7 +67,7 @@ class TrialReports:
             self._under_way[trial.number] = record
         else:
             self._under_way.pop(trial.number, None)
-        self.show(trial)
+        self.show([trial])
 
 
 def trial_key(parent: RunRecord, number: int) -> str:

@@ -15,10 +15,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from reid.config import ConfigError, Objective, RunConfig
 from reid.search.chosen import ChosenSpace
-from reid.search.optuna_internals import take_up
+from reid.search.holding import Holding
+from reid.search.optuna_internals import ask, one_at_a_time, take_up
 from reid.search.spaces import searched_phase
 from reid.search.view import State
 from reid.stages import stage_of
+from reid.storage import Holder
 from reid.training import EpochRecord, derive_seed
 
 SCORE = "eval/mAP"
@@ -74,10 +76,14 @@ class Trials:
     """Hands out trials, takes their reports, and decides which go on.
 
     A trial's draws are functions of the seed, its number and the trials before it, so a sweep that was killed and goes
-    on suggests what it would have suggested. A trial that a killed driver left unfinished is handed out again, under
-    its number and with its parameters.
+    on suggests what it would have suggested. Any number of drivers may have a study at once: each trial is handed out
+    once. One that a driver left unfinished, which was killed or stands still, is handed out again, under its number
+    and with its parameters.
+
+    What changes anything raises LeaseLostError where this driver is the one that stood still.
 
     Args:
+        driver: this process.
         config: the configuration that is searched around.
         first: the parameters of the first trial, which is never stopped early: all others are compared with it.
         observe: told of every change.
@@ -90,6 +96,7 @@ class Trials:
         config: RunConfig,
         *,
         first: dict[str, Any],
+        driver: Holder,
         observe: TrialObserver = lambda _: None,
     ) -> None:
         self._study, self._space, self._config, self._observe = study, space, config, observe
@@ -100,25 +107,34 @@ class Trials:
         study.pruner = optuna.pruners.SuccessiveHalvingPruner(
             min_resource=search.grace, reduction_factor=search.reduction
         )
-        if not study.get_trials(deepcopy=False):
-            study.enqueue_trial(first)
-        self._interrupted = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        self.holding = Holding(study, driver)
+        """Its context is to be entered before a trial is handed out."""
         self._running: dict[int, _Running] = {}
+        with one_at_a_time(study):
+            if not study.get_trials(deepcopy=False):
+                study.enqueue_trial(first)
 
     @property
     def left(self) -> int:
-        """Trials that are still to be handed out."""
-        return len(self._interrupted) + max(0, self._config.search.trials - self._begun())
+        """Trials that can be handed out now."""
+        trials = self._study.get_trials(deepcopy=False)
+        return len(self._interrupted(trials)) + max(0, self._config.search.trials - _begun(trials))
 
     @property
     def under_way(self) -> int:
-        """Trials that were handed out and are not over."""
+        """Trials that were handed out here and are not over."""
         return len(self._running)
 
+    @property
+    def elsewhere(self) -> int:
+        """Trials that other drivers have under way."""
+        running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        return sum(trial.number not in self._running for trial in running)
+
     def next(self) -> Trial | None:
-        """The next trial to train; None when all were handed out."""
-        while self.left:
-            trial, reported = self._resumed() if self._interrupted else (self._asked(), frozenset[int]())
+        """The next trial to train; None when all were handed out, here or elsewhere."""
+        while (taken := self._take()) is not None:
+            trial, reported = taken
             try:
                 settings, config = self._space.configure(trial, self._config)
             except ConfigError as error:
@@ -133,6 +149,7 @@ class Trials:
 
     def report(self, number: int, records: Sequence[EpochRecord]) -> bool:
         """Take in epochs, known ones too; whether the trial is to go on."""
+        self.holding.require()
         running = self._running[number]
         for record in records:
             if record.epoch <= running.status.epochs or running.stopped or running.failure:
@@ -143,6 +160,7 @@ class Trials:
 
     def finish(self, number: int, failure: str | None = None) -> None:
         """The trial is over, by itself, stopped, or failed."""
+        self.holding.require()
         running = self._running.pop(number)
         failure = failure or running.failure
         full = running.config.phases[searched_phase(running.config)].epochs
@@ -155,7 +173,7 @@ class Trials:
         state = TrialState.PRUNED if running.stopped else TrialState.COMPLETE
         self._observe(replace(running.status, state=STATES[state], ended=time.time()))
         values = None if running.stopped else list(running.status.values.values())
-        self._study.tell(running.trial, values, state=state)
+        self._tell(running, values, state)
 
     def all(self) -> Iterator[Trial]:
         """Every trial that was ever begun, by number."""
@@ -173,17 +191,25 @@ class Trials:
         best = max(front, key=lambda trial: (trial.values[0], -trial.number))
         return _stored(best, self._config.search.objectives)
 
-    def _begun(self) -> int:
-        return sum(trial.state is not TrialState.WAITING for trial in self._study.get_trials(deepcopy=False))
+    def _take(self) -> tuple[optuna.Trial, frozenset[int]] | None:
+        """A trial that is this driver's from now on, with the epochs that the study was told of before."""
+        self.holding.require()
+        with one_at_a_time(self._study):
+            trials = self._study.get_trials(deepcopy=False)
+            reported = frozenset[int]()
+            if interrupted := self._interrupted(trials):
+                self._study.sampler = _sampler(self._config, interrupted[0].number)
+                trial, reported = take_up(self._study, interrupted[0]), frozenset(interrupted[0].intermediate_values)
+            elif (begun := _begun(trials)) < self._config.search.trials:
+                self._study.sampler = _sampler(self._config, begun)
+                trial = ask(self._study)
+            else:
+                return None
+            self.holding.take(trial)
+            return trial, reported
 
-    def _asked(self) -> optuna.Trial:
-        self._study.sampler = _sampler(self._config, self._begun())
-        return self._study.ask()
-
-    def _resumed(self) -> tuple[optuna.Trial, frozenset[int]]:
-        frozen = self._interrupted.pop(0)
-        self._study.sampler = _sampler(self._config, frozen.number)
-        return take_up(self._study, frozen), frozenset(frozen.intermediate_values)
+    def _interrupted(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+        return self.holding.anybodys([trial for trial in trials if trial.state is TrialState.RUNNING])
 
     def _take_in(self, running: "_Running", record: EpochRecord) -> None:
         score = record.metrics.get(SCORE, math.nan)
@@ -216,7 +242,11 @@ class Trials:
         running.trial.set_user_attr("epochs", running.status.epochs)
         running.trial.set_user_attr("failure", failure)
         self._observe(replace(running.status, state="failed", failure=failure, ended=time.time()))
-        self._study.tell(running.trial, state=TrialState.FAIL)
+        self._tell(running, None, TrialState.FAIL)
+
+    def _tell(self, running: "_Running", values: list[float] | None, state: TrialState) -> None:
+        self._study.tell(running.trial, values, state=state)
+        self.holding.drop(running.trial.number)
 
 
 @dataclass(kw_only=True)
@@ -230,6 +260,10 @@ class _Running:
     """Epochs that the study was told of by a driver before this one."""
     stopped: bool = False
     failure: str | None = None
+
+
+def _begun(trials: Sequence[FrozenTrial]) -> int:
+    return sum(trial.state is not TrialState.WAITING for trial in trials)
 
 
 def _status(trial: optuna.Trial, settings: dict[str, Any]) -> Trial:

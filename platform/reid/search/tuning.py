@@ -1,7 +1,9 @@
 """The trials of a sweep on a Ray cluster: Optuna's study says what, Ray Tune says where."""
 
 import json
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,7 +18,7 @@ from ray.util.state.exception import RayStateApiException
 from reid.cluster import NoRoomError, records_of, worker_resources
 from reid.config import ScalingConfig, environment
 from reid.search.study import Trials
-from reid.storage import temporary_folder
+from reid.storage import LeaseLostError, temporary_folder
 
 DRIVER_MEMORY = 256 * 2**20
 """What the driver of a trial of several workers asks for. Asking for a CPU, it could keep its own workers from
@@ -24,6 +26,16 @@ starting; asking for nothing, Tune would give it one."""
 
 FINISHED = cast("dict[str, Any]", Searcher.FINISHED)
 """A word, where Ray's own annotation of `suggest` has room for settings alone."""
+
+LATER = None
+"""Tune asks again."""
+
+TUNE = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "RAY_AIR_NEW_OUTPUT": "0",  # which does not hear of `verbose` = 0
+    "TUNE_MAX_PENDING_TRIALS_PG": str(sys.maxsize),  # how many there are is for `at_once` to say
+}
+"""Settings of Tune that only its environment has."""
 
 Trainable = Callable[[dict[str, Any]], None]
 
@@ -33,10 +45,10 @@ def run_trials(
     trainable: Trainable,
     *,
     scaling: ScalingConfig,
-    at_once: int,
+    at_once: Callable[[], int],
     discard: Callable[[], None] = lambda: None,
 ) -> None:
-    """Run every trial that is left.
+    """Run every trial that can be handed out.
 
     A process runs one trial after another, so that Python and torch start once. Where a trial's process dies it is
     started anew, up to `scaling.max_failures` times, and may go on from its own checkpoints.
@@ -49,31 +61,29 @@ def run_trials(
             before it raises, or `no_room`.
         scaling: with `num_workers` = 0, of a trial that trains in its own process; else of the Ray Train run that it
             starts.
-        at_once: trials under way at a time.
+        at_once: trials under way at a time, as the cluster is at that moment.
         discard: called whenever the study knows of one more trial that it is over.
 
     Raises:
         NoRoomError: a trial met a full disk; it is not over.
+        LeaseLostError: this process stood still, and the trials may be other drivers'.
     """
-    if not trials.left:
-        return
     alone = scaling.num_workers == 0
     resources: dict[str, float] = worker_resources(scaling) if alone else {"memory": DRIVER_MEMORY}
     verdicts = _Verdicts(trials)
-    # the new output does not hear of `verbose` = 0
-    quiet = environment({"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "RAY_AIR_NEW_OUTPUT": "0"})
-    with quiet, temporary_folder("tune") as scratch:
+    with environment(TUNE), temporary_folder("tune") as scratch:
         tune.Tuner(
             tune.with_resources(trainable, tune.PlacementGroupFactory([resources])),
             tune_config=tune.TuneConfig(
-                search_alg=_Suggestions(trials, verdicts, discard),
+                search_alg=_Suggestions(trials, verdicts, at_once, discard),
                 scheduler=verdicts,
-                num_samples=trials.left,
-                max_concurrent_trials=at_once,
+                num_samples=-1,
                 reuse_actors=alone,
             ),
             run_config=_run_config(scaling, scratch),
         ).fit()
+    if verdicts.lost is not None:
+        raise verdicts.lost
     if verdicts.no_room is not None:
         raise NoRoomError(verdicts.no_room)
     if trials.under_way:
@@ -124,6 +134,16 @@ class _Verdicts(_OfTheStudy, FIFOScheduler):
         """The last error of a trial's process, by Tune's name of the trial."""
         self.no_room: str | None = None
         """Of the disk that a trial found full: none is begun any more."""
+        self.lost: LeaseLostError | None = None
+        """Why all trials are stopped, and none is told of any more."""
+
+    @contextmanager
+    def noticing_loss(self) -> Iterator[None]:
+        """Tune would take it for an error of the trial."""
+        try:
+            yield
+        except LeaseLostError as error:
+            self.lost = error
 
     def on_trial_result(self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]) -> str:
         if "failure" in result:
@@ -134,7 +154,9 @@ class _Verdicts(_OfTheStudy, FIFOScheduler):
         if "error" in result:
             self.errors[trial.trial_id] = result["error"]
             return str(TrialScheduler.CONTINUE)
-        goes_on = self._trials.report(trial.config["number"], records_of(result))
+        goes_on = False
+        with self.noticing_loss():
+            goes_on = self._trials.report(trial.config["number"], records_of(result))
         return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
 
     def on_trial_error(self, tune_controller: TuneController, trial: Trial) -> None:
@@ -145,13 +167,21 @@ class _Verdicts(_OfTheStudy, FIFOScheduler):
 class _Suggestions(_OfTheStudy, Searcher):
     """Takes trials from the study to Tune, and tells the study of their ends."""
 
-    def __init__(self, trials: Trials, verdicts: _Verdicts, discard: Callable[[], None]) -> None:
+    def __init__(
+        self, trials: Trials, verdicts: _Verdicts, at_once: Callable[[], int], discard: Callable[[], None]
+    ) -> None:
         super().__init__(trials)
-        self._verdicts, self._discard = verdicts, discard
+        self._verdicts, self._at_once, self._discard = verdicts, at_once, discard
         self._numbers: dict[str, int] = {}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        trial = self._trials.next() if self._verdicts.no_room is None else None
+        if self._verdicts.no_room is not None or self._verdicts.lost is not None:
+            return FINISHED
+        if self._trials.under_way >= self._at_once():
+            return LATER
+        trial = None
+        with self._verdicts.noticing_loss():
+            trial = self._trials.next()
         if trial is None:
             return FINISHED
         self._numbers[trial_id] = trial.number
@@ -161,8 +191,10 @@ class _Suggestions(_OfTheStudy, Searcher):
         number = self._numbers.pop(trial_id)
         if "no_room" in (result or {}):
             return
-        self._trials.finish(number, self._verdicts.errors[trial_id] if error else (result or {}).get("failure"))
-        self._discard()
+        with self._verdicts.noticing_loss():
+            said = self._verdicts.errors.pop(trial_id, None)
+            self._trials.finish(number, said if error else (result or {}).get("failure"))
+            self._discard()
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """The scheduler has told the study."""

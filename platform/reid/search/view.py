@@ -244,7 +244,7 @@ class LiveView:
         if self._console.is_terminal:
             self._live.stop()
 
-    def update(self, rows: Sequence[TrialRow]) -> None:
+    def update(self, rows: Iterable[TrialRow]) -> None:
         """Take in how all trials of the sweep stand, those of earlier sessions included."""
         self._rows = tuple(rows)
         if not self._console.is_terminal:

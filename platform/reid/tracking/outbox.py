@@ -4,6 +4,7 @@ import dataclasses
 import json
 import logging
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,8 @@ class Outbox:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._name = uuid.uuid4().hex
+        """As the one who sent last."""
 
     def keep(self, record: RunRecord) -> None:
         """Keep a record, in the place of an earlier one of its run, but see `RunRecord.after`.
@@ -76,6 +79,14 @@ class Outbox:
             yield True
         finally:
             lock.release()
+
+    def others_have_sent(self) -> bool:
+        """Whether somebody else has sent since this was asked last; for whoever sends."""
+        last = self.folder / ".last"
+        if last.exists() and last.read_text() == self._name:
+            return False
+        write_whole(last, self._name)
+        return True
 
     def _record_in(self, path: Path) -> RunRecord | None:
         try:

@@ -18,7 +18,7 @@ from requests import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
 from reid.config import without_passwords
-from reid.storage import DiskFullError
+from reid.storage import DiskFullError, LeaseLostError
 from reid.tracking.database import DamagedDatabaseError, sqlite_file
 from reid.tracking.load import LoadMonitor
 from reid.tracking.outbox import Outbox
@@ -40,6 +40,10 @@ PAUSE_S: dict[Outcome, float] = {"sent": 1.0, "busy": 1.0, "unsent": 30.0}
 """Until the next attempt: of what changes more often, only the last is sent; a server that is away is left alone."""
 PATIENCE_S = 10.0
 """That the end of a job waits for another process to be done with sending."""
+
+
+def _nothing() -> None:
+    """All may be kept."""
 
 
 class Recorder:
@@ -76,6 +80,7 @@ class Recorder:
         """Held for a moment by whoever changes `_thread` or `_put`."""
         self._load: LoadMonitor | None = None
         self._watched: RunRecord | None = None
+        self._require: Callable[[], None] = _nothing
         self._keeping = threading.Lock()
         """Held by whoever keeps a record, so that an older one of the watched run never follows a later one."""
 
@@ -129,30 +134,35 @@ class Recorder:
         Raises:
             DiskFullError: there is no room for it.
         """
+        self._require()
         with self._keeping:
             if self._watched is not None and record.key == self._watched.key:
                 self._watched = record
             self._keep(record)
 
     @contextmanager
-    def watching(self, record: RunRecord) -> Iterator[None]:
+    def watching(self, record: RunRecord, require: Callable[[], None] = _nothing) -> Iterator[None]:
         """As long as the block lasts, the records of this run carry the load of this node, which is told by itself.
 
         Args:
             record: the run's latest.
+            require: raises LeaseLostError where nothing may be kept any more.
         """
-        self._watched = record
+        self._watched, self._require = record, require
         try:
             with LoadMonitor(self._tell_load) as self._load:
                 yield
         finally:
-            self._watched = self._load = None
+            self._watched, self._load, self._require = None, None, _nothing
 
     def _tell_load(self) -> None:
         try:
+            self._require()
             with self._keeping:
                 if self._watched is not None:
                     self._keep(self._watched)
+        except LeaseLostError:
+            return  # whoever puts a record says it
         except DiskFullError as trouble:
             self._say(trouble)
 
@@ -180,6 +190,8 @@ class Recorder:
             if not mine:
                 return "busy"
             outcome: Outcome = "sent"
+            if self._outbox.others_have_sent() and self._store is not None:
+                self._store.ask_anew()
             for path in self.kept():
                 record = self._outbox.read(path)
                 if record is None:

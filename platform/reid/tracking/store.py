@@ -75,6 +75,10 @@ class RunStore:
         self._logged: dict[str, dict[str, set[int]]] = {}
         """Steps that MLflow holds, by run and metric, as far as they were asked for."""
 
+    def ask_anew(self) -> None:
+        """Of what MLflow holds, take nothing for known any more: somebody else has sent."""
+        self._logged.clear()
+
     def sync(self, record: RunRecord) -> str:
         """Make MLflow hold all that a record says, and nothing twice; returns MLflow's id of the run.
 
@@ -116,6 +120,8 @@ class RunStore:
                 self._client.update_run(run_id, status="RUNNING")
             else:
                 self._client.set_terminated(run_id, status=record.status, end_time=int(record.time * 1000) or None)
+        if record.status != "RUNNING":  # nothing more is to come; of many trials it would be much to remember
+            del self._logged[record.key], self._run_ids[record.key]
         return run_id
 
     def _find_or_create_experiment(self, name: str, artifacts: str | None) -> str:

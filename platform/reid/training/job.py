@@ -6,7 +6,7 @@ from typing import Literal
 
 from reid.config import PhaseConfig, RunConfig
 from reid.data import Dataset, HoldOut, hold_out, open_store
-from reid.storage import Storage
+from reid.storage import Place, Storage
 from reid.training.optimizer import Rates
 from reid.training.stage import Stage
 
@@ -33,6 +33,8 @@ class PhaseJob:
     scoring: Scoring = "illustrated"
     run: str | None = None
     """Key of the run that records it."""
+    claim: Place | None = None
+    """Of its driver to the run: without it, no checkpoint may be written any more; none = nobody else can write."""
 
     @property
     def title(self) -> str:
