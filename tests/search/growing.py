@@ -25,7 +25,7 @@ from reid.storage import Holder
 from reid.training import EpochRecord
 
 FOLDER = Path(sys.argv[1])
-SECONDS = 0.6
+SECONDS, LONGEST = 0.6, 90
 
 
 def space(trial: optuna.Trial, config: RunConfig) -> dict[str, Any]:
@@ -33,8 +33,15 @@ def space(trial: optuna.Trial, config: RunConfig) -> dict[str, Any]:
 
 
 def work(kind: str, name: str, folder: Path) -> None:
-    began = time.time()
+    """Take a moment; once a node has joined, until another one runs beside it, for which Tune starts a process."""
+    began, running = time.time(), folder / f"running-{kind}-{name}"
+    running.touch()
     time.sleep(SECONDS)
+    while (folder / f"joined-{kind}").exists() and time.time() < began + LONGEST:
+        if len(list(folder.glob(f"running-{kind}-*"))) > 1:
+            (folder / f"joined-{kind}").unlink(missing_ok=True)
+        time.sleep(0.1)
+    running.unlink()
     (folder / f"{kind}-{name}.json").write_text(json.dumps([began, time.time()]))
 
 
@@ -51,7 +58,7 @@ class Step:
 
 
 def at_once(kind: str, joined: float) -> tuple[int, int]:
-    """Most that ran at a time, of those that began before the node joined, and in all."""
+    """Most that ran at a time, of those that ended before the node joined, and in all."""
     spans = [json.loads(file.read_text()) for file in FOLDER.glob(f"{kind}-*.json")]
 
     def most(spans: list[list[float]]) -> int:
@@ -65,6 +72,7 @@ def join_after(cluster: Cluster, kind: str, joined: list[float]) -> None:
         time.sleep(0.05)
     joined.append(time.time())
     cluster.add_node(num_cpus=1)
+    (FOLDER / f"joined-{kind}").touch()
 
 
 def while_a_node_joins(cluster: Cluster, kind: str, run: Any) -> tuple[int, int]:
@@ -92,15 +100,15 @@ def train(config: RunConfig) -> None:
     def start(step: Step) -> Started:
         return Started(future=task.remote("training", step.name, FOLDER).future())
 
-    steps = [Step(str(number)) for number in range(14)]
+    steps = [Step(str(number)) for number in range(24)]
     for step, ended in run_in_order(steps, finished, start, at_once=partial(concurrent_runs, config.scaling)):
         finished[step.name] = ended
 
 
-settings = ["search.trials=24", "phases.final.epochs=1", "scaling.num_workers=0", "scaling.accelerator=cpu"]
+settings = ["search.trials=12", "phases.final.epochs=1", "scaling.num_workers=0", "scaling.accelerator=cpu"]
 config = load_config(preset="smoke", overrides=settings)
 head = {"num_cpus": 1, "include_dashboard": False, "gcs_server_port": int(sys.argv[2]), "temp_dir": str(FOLDER / "ray")}
-cluster = Cluster(initialize_head=True, head_node_args=head)
+cluster = Cluster(initialize_head=True, head_node_args=head, shutdown_at_exit=False)  # threads may add nodes then
 try:
     ray.init(
         address=cluster.address,
