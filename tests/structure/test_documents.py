@@ -129,9 +129,10 @@ def test_the_readme_is_read_in_five_minutes() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= LONGEST_README
 
 
-def test_the_readme_shows_the_numbers_of_the_results() -> None:
+@pytest.mark.parametrize("table", ["demo", "models"])
+def test_the_readme_shows_the_numbers_of_the_results(table: str) -> None:
     shown = [
-        re.findall(r"<!-- demo -->\n(.*?)\n<!-- /demo -->", page.read_text(encoding="utf-8"), re.DOTALL)
+        re.findall(rf"<!-- {table} -->\n(.*?)\n<!-- /{table} -->", page.read_text(encoding="utf-8"), re.DOTALL)
         for page in (ROOT / "README.md", ROOT / "docs" / "results.md")
     ]
     assert len(shown[0]) == 1
