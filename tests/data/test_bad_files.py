@@ -254,7 +254,7 @@ def test_finished_phases_that_are_none(tmp_path: Path, text: str) -> None:
     file.parent.mkdir(parents=True)
     file.write_text(text)
     with pytest.raises(DataError, match=rf"{PHASES} is damaged \(.*\): delete the folder .*/walk to begin anew"):
-        Run(key="walk", storage=Storage(str(tmp_path))).checkpoints()
+        Run(key="walk", kind="pipeline", storage=Storage(str(tmp_path))).checkpoints()
 
 
 @pytest.mark.parametrize(

@@ -215,7 +215,10 @@ def read_study(root: Path) -> None:
 
 
 def read_phases(root: Path) -> None:
-    assert all(isinstance(place, str) for place in Run(key="a", storage=Storage(str(root))).checkpoints().values())
+    assert all(
+        isinstance(place, str)
+        for place in Run(key="a", kind="pipeline", storage=Storage(str(root))).checkpoints().values()
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,7 @@ def test_checkpoints_of_trials_can_be_deleted_wherever_they_were_written(
     """A folder of this node is another one on each node: what is deleted here would stay there."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     config = load_config(preset="smoke", overrides=[f"search.workers={workers}"])
-    run = Run(key="walk-sweep-1", storage=Storage((tmp_path / "root").as_uri()))
+    run = Run(key="walk-sweep-1", kind="sweep", storage=Storage((tmp_path / "root").as_uri()))
     started: list[Any] = []
     monkeypatch.setattr(sweep, "concurrent_runs", lambda scaling: 1)
     monkeypatch.setattr(sweep, "uses_gpu", lambda scaling: False)

@@ -76,7 +76,7 @@ def stand_still_if_told() -> None:
         os.kill(os.getpid(), signal.SIGSTOP)
 
 
-def run_trials(trials: Trials, *_: object, discard: Callable[[int], None], **__: object) -> None:
+def run_trials(trials: Trials, *_: object, discard: Callable[[], None], **__: object) -> None:
     while (trial := trials.next()) is not None:
         for epoch in range(1, EPOCHS + 1):
             time.sleep(0.1)
@@ -84,7 +84,7 @@ def run_trials(trials: Trials, *_: object, discard: Callable[[int], None], **__:
             metrics = {"eval/mAP": trial.params["loss.alpha"], "train/total": 1 / epoch}
             trials.report(trial.number, [EpochRecord(epoch=epoch, time=float(epoch), metrics=metrics)])
         trials.finish(trial.number)
-        discard(trial.number)
+        discard()
         over(trial.number)
 
 
