@@ -10,6 +10,7 @@ import pytest
 
 from reid.data import open_dataset
 from reid.experiments.extraction import require_writable
+from reid.storage import Place
 
 ROOT = Path(__file__).parents[2]
 PREPARING = """
@@ -68,7 +69,7 @@ def test_whether_a_table_can_be_written_is_tried_by_many_at_once(
 ) -> None:
     def try_often(number: int) -> None:
         for _ in range(100):
-            require_writable(tmp_path / "tables" / "people.parquet")
+            require_writable(Place(tmp_path / "tables" / "people.parquet"))
 
     assert in_processes(8, try_often) == [0] * 8
     assert list((tmp_path / "tables").iterdir()) == []

@@ -171,13 +171,13 @@ class Place(str):
 
     @contextmanager
     def from_this_node(self, *, last: str = "") -> Iterator[Path]:
-        """A local path to write a file or folder at: this place's own, or one that is copied here as the block ends.
+        """A local path to write a file or folder at: this place's own, whose folder must be there, or one that is copied
+        here as the block ends.
 
         Args:
             last: see `upload`.
         """
         if self.is_local:
-            Path(self).parent.mkdir(parents=True, exist_ok=True)
             yield Path(self)
             return
         with temporary_folder("new") as folder:
