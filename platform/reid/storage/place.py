@@ -171,7 +171,7 @@ class Place(str):
 
     @contextmanager
     def from_this_node(self, *, last: str = "") -> Iterator[Path]:
-        """A local path to write a file or folder at: this place's own, whose folder must be there, or one that is copied
+        """A local path to write a file or folder at: this place's own, in a folder that is there, or one that is copied
         here as the block ends.
 
         Args:
