@@ -205,6 +205,7 @@ def test_mlflow_holds_a_ready_model_of_each_phase(
     uninterrupted: Finished, browser: MlflowClient, tmp_path: Path
 ) -> None:
     parent = parent_of("whole", browser)
+    folders = {}
     for phase, run in children_of(parent, browser).items():
         (model,) = browser.search_logged_models(
             [parent.info.experiment_id], filter_string=f"source_run_id = '{run.info.run_id}' AND name = '{phase}'"
@@ -214,8 +215,9 @@ def test_mlflow_holds_a_ready_model_of_each_phase(
         assert weights.read_bytes() == uninterrupted.weights(phase)
         assert {file.name for file in weights.parent.iterdir()} == {"README.md", "model.safetensors", "phase.json"}
         assert f"`{uninterrupted.checkpoint(phase)}`" in (weights.parent / "README.md").read_text()
+        folders[phase] = weights.parent
     images = np.zeros((1, 60, 30, 3), np.uint8)
-    described = (reid.load(place).describe(images) for place in (weights.parent, uninterrupted.checkpoint("final")))
+    described = (reid.load(place).describe(images) for place in (folders["final"], uninterrupted.checkpoint("final")))
     np.testing.assert_array_equal(*described)
 
 

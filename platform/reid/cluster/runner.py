@@ -38,16 +38,12 @@ from reid.training import (
 
 USER_ERRORS = (ValueError, NonFiniteLossError)
 """Errors that every rank meets alike and that a restart would only meet again."""
-
 COLLECTIVE_TIMEOUT_S = 1800
 """Seconds after which a rank that others wait for in vain becomes an error; an evaluation of Market's size fits in."""
-
 POLL_INTERVAL_S = 0.5
 """Between Ray Train's looks at the workers, which wait for one after every epoch; its own 2 s outlast short epochs."""
-
 ELASTIC_S = 30
 """In which an elastic run's workers are placed, or it looks anew how many can be: a node may have gone unnoticed."""
-
 MESSAGE_BYTES = 800
 """Of what rank 0 tells the others; Ray takes 1,000."""
 
@@ -287,7 +283,6 @@ class _ReportsToObserver(ray.train.UserCallback):
 
 def _fit_in_process(job: PhaseJob, place: Place, observe: EpochObserver) -> Place:
     """The same phase in this process, for a debugger: no Ray, one rank, checkpoints in the same form."""
-
     cadence = Cadence(job.config.scaling, job.settings.epochs)
 
     def report(state: PhaseState, save: Save) -> None:

@@ -90,6 +90,10 @@ def open_study(address: str, name: str, objectives: Sequence[Objective]) -> optu
     return study
 
 
+MADE_ALREADY = ("already exists", "UNIQUE constraint", "duplicate key")
+"""What SQLite and PostgreSQL say of a table or a row of a new database that another process has made."""
+
+
 def _opened(
     url: URL, options: dict[str, Any], name: str, objectives: Sequence[Objective], attempts: int = 20
 ) -> optuna.Study:
@@ -111,7 +115,7 @@ def _opened(
             study.set_metric_names(list(objectives))
         return study
     except DBAPIError as error:
-        if "already exists" not in str(error) or attempts == 0:
+        if attempts == 0 or not any(text in str(error) for text in MADE_ALREADY):
             raise
     return _opened(url, options, name, objectives, attempts - 1)
 

@@ -50,6 +50,7 @@ class Holding:
             for trial in self._trials.values():
                 with suppress(UpdateFinishedTrialError):  # the process was interrupted before it was dropped
                     trial.set_user_attr(DRIVER, None)
+            self._trials.clear()
 
     def take(self, trial: optuna.Trial) -> None:
         """Of a trial that is anybody's; for one driver at a time."""

@@ -42,10 +42,6 @@ PATIENCE_S = 10.0
 """That the end of a job waits for another process to be done with sending."""
 
 
-def _nothing() -> None:
-    """All may be kept."""
-
-
 class Recorder:
     """Writes run records to MLflow, one process at a time.
 
@@ -80,7 +76,7 @@ class Recorder:
         """Held for a moment by whoever changes `_thread` or `_put`."""
         self._load: LoadMonitor | None = None
         self._watched: RunRecord | None = None
-        self._require: Callable[[], None] = _nothing
+        self._require: Callable[[], object] = bool
         self._keeping = threading.Lock()
         """Held by whoever keeps a record, so that an older one of the watched run never follows a later one."""
 
@@ -141,7 +137,7 @@ class Recorder:
             self._keep(record)
 
     @contextmanager
-    def watching(self, record: RunRecord, require: Callable[[], None] = _nothing) -> Iterator[None]:
+    def watching(self, record: RunRecord, require: Callable[[], object] = bool) -> Iterator[None]:
         """As long as the block lasts, the records of this run carry the load of this node, which is told by itself.
 
         Args:
@@ -153,7 +149,7 @@ class Recorder:
             with LoadMonitor(self._tell_load) as self._load:
                 yield
         finally:
-            self._watched, self._load, self._require = None, None, _nothing
+            self._watched, self._load, self._require = None, None, bool
 
     def _tell_load(self) -> None:
         try:
