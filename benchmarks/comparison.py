@@ -1,4 +1,4 @@
-"""What the benchmarks share: rows that set ours against theirs, times taken in turns, and the command line."""
+"""What the benchmarks share: rows that set ours against theirs, times taken in turns, memory, and the command line."""
 
 import argparse
 import dataclasses
@@ -60,6 +60,18 @@ def medians(
             function()
             times.append(clock() - start)
     return [statistics.median(times[1:]) for times in seconds]
+
+
+def peak_memory() -> float:
+    """Peak resident memory of this process in MiB."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
+def forget_peak_memory() -> float:
+    """Have the peak start again from what is resident now (Linux), which is returned."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return peak_memory()
 
 
 def show(rows: Sequence[Row]) -> None:

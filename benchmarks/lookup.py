@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from comparison import Row, main
+from comparison import Row, forget_peak_memory, main, peak_memory
 from pyarrow import feather
 
 from reid.data import DescriptorTable, Origin, rows_of, write_table
@@ -92,8 +92,7 @@ def _measured(way: Callable[[Path], Search], path: Path, queries: int, threads: 
 
 def _measured_here(way: Callable[[Path], Search], path: Path, queries: int, threads: int) -> Measured:
     torch.set_num_threads(threads)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from what is resident now (Linux)
-    before = _peak_memory()
+    before = forget_peak_memory()
     table = DescriptorTable(path)
     rng = np.random.default_rng(1)
     asked = [table.descriptor(int(row)).numpy() for row in rng.integers(0, len(table), queries)]
@@ -105,13 +104,7 @@ def _measured_here(way: Callable[[Path], Search], path: Path, queries: int, thre
         started = time.perf_counter()
         found.append(search(query))
         seconds.append(time.perf_counter() - started)
-    return Measured(found, statistics.median(seconds), _peak_memory() - before)
-
-
-def _peak_memory() -> float:
-    """Peak resident memory of this process in MiB."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+    return Measured(found, statistics.median(seconds), peak_memory() - before)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -11,11 +11,10 @@ import argparse
 import multiprocessing
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from comparison import Row, main, medians
+from comparison import Row, forget_peak_memory, main, medians, peak_memory
 from torch import Tensor
 
 from reid.evaluation import score_queries
@@ -114,16 +113,9 @@ def extra_memory(queries: int, gallery: int, dim: int) -> float:
 
 def _extra_memory_here(queries: int, gallery: int, dim: int) -> float:
     query, items = make_items("random", queries, gallery, dim)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from what is resident now (Linux)
-    before = _peak_memory()
+    before = forget_peak_memory()
     score(query, items)
-    return _peak_memory() - before
-
-
-def _peak_memory() -> float:
-    """Peak resident memory of this process in MiB."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+    return peak_memory() - before
 
 
 def _parser() -> argparse.ArgumentParser:

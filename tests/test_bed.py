@@ -56,7 +56,7 @@ def folder() -> Iterator[Path]:
 @pytest.fixture(params=[None, LOOPBACK], ids=["namespaces", "loopback"])
 def why_loopback(request: pytest.FixtureRequest) -> str | None:
     if request.param is None and (refusal := refused()) is not None:
-        pytest.xfail(f"namespaces are refused here, and the bed does without: {refusal}")
+        pytest.skip(f"namespaces are refused here, and the bed does without: {refusal}")
     why: str | None = request.param
     return why
 

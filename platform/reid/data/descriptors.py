@@ -118,7 +118,8 @@ class DescriptorTable:
             labels = self._read(part, list(LABELS))
             if labels["name"].null_count:
                 raise self._damaged("some images have no name")
-            self._splits.append(Counter(labels["split"].to_pylist()))
+            counts = compute.value_counts(labels["split"].combine_chunks()).to_pylist()
+            self._splits.append(Counter({count["values"]: count["counts"] for count in counts}))
             starts.append(starts[-1] + labels.num_rows)
         self._starts = np.array(starts)
         """First row of each part, and the number of all rows."""
@@ -133,7 +134,7 @@ class DescriptorTable:
             IndexError: there is no such row.
         """
         wanted = np.asarray(indices, np.int64)
-        parts = np.array([self._part_of(index) for index in wanted.tolist()], np.int64)
+        parts = self._parts_of(wanted)
         found: dict[int, RowLabels] = {}
         for part in np.unique(parts):
             here = np.unique(wanted[parts == part])
@@ -190,9 +191,12 @@ class DescriptorTable:
         return self._descriptors(part)[index - int(self._starts[part])].clone()
 
     def _part_of(self, index: int) -> int:
-        if not 0 <= index < len(self):
-            raise IndexError(f"{self.path} has no row {index}")
-        return int(np.searchsorted(self._starts, index, side="right")) - 1
+        return int(self._parts_of(np.array([index]))[0])
+
+    def _parts_of(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        if len(outside := indices[(indices < 0) | (indices >= len(self))]):
+            raise IndexError(f"{self.path} has no row {outside[0]}")
+        return np.searchsorted(self._starts, indices, side="right") - 1
 
     def _descriptors(self, part: int) -> Tensor:
         chunked = self._read(part, ["descriptor"])["descriptor"]

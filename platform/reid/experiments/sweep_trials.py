@@ -71,7 +71,7 @@ def take_trials(experiment: Experiment, search: Search, *, after: Sequence[str])
                     tune.with_parameters(train_trial, job=job),
                     scaling=job.config.scaling,
                     at_once=lambda: min(concurrent_runs(job.config.scaling), settings.concurrency or sys.maxsize),
-                    discard=lambda: job.discard({trial.number for trial in trials.all() if trial.ended is not None}),
+                    discard=lambda: job.discard(trials.over),
                 )
             elif trials.elsewhere:
                 time.sleep(LOOK_EVERY_S)

@@ -4,8 +4,8 @@ from reid.search.chosen import ChosenSpace, check_space, find_space
 from reid.search.database import open_study, study_address, with_layouts_of
 from reid.search.figures import draw_figures
 from reid.search.reports import TrialReports, trial_key
-from reid.search.spaces import SPACES, Settings, Space, searched_phase, start_values
-from reid.search.study import Trial, Trials, descriptor_dim
+from reid.search.spaces import SPACES, Settings, Space, descriptor_dim, searched_phase, start_values
+from reid.search.study import Trial, Trials
 from reid.search.tuning import require_dashboard, run_trials
 from reid.search.view import LiveView
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import optuna
 
-from reid.config import RunConfig
+from reid.config import ConfigError, RunConfig
 from reid.search.layouts import branch_layout, layout_start
 from reid.stages import stage_of
 
@@ -89,6 +89,18 @@ SPACES: dict[str, Space] = {
 def searched_phase(config: RunConfig) -> str:
     """The phase that a trial trains: the last one."""
     return list(config.phases)[-1]
+
+
+def descriptor_dim(config: RunConfig) -> int:
+    """Length of the descriptor of the searched phase's model.
+
+    Raises:
+        ConfigError: its stage does not say.
+    """
+    stage = stage_of(config, searched_phase(config))
+    if stage.descriptor_dim is None:
+        raise ConfigError(f"search.objectives: descriptor_dim is not known of stage {stage.name}: leave it out")
+    return stage.descriptor_dim(config)
 
 
 def start_values(config: RunConfig) -> dict[str, Any]:

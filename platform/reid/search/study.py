@@ -17,9 +17,8 @@ from reid.config import ConfigError, Objective, RunConfig
 from reid.search.chosen import ChosenSpace
 from reid.search.holding import Holding
 from reid.search.optuna_internals import ask, one_at_a_time, take_up
-from reid.search.spaces import searched_phase
+from reid.search.spaces import descriptor_dim, searched_phase
 from reid.search.view import State
-from reid.stages import stage_of
 from reid.storage import Holder
 from reid.training import EpochRecord, derive_seed
 
@@ -58,18 +57,6 @@ class Trial:
 
 TrialObserver = Callable[[Trial], None]
 """Told of every change of a trial; of its end before the study is, so nobody misses one that the study knows."""
-
-
-def descriptor_dim(config: RunConfig) -> int:
-    """Length of the descriptor of the searched phase's model.
-
-    Raises:
-        ConfigError: its stage does not say.
-    """
-    stage = stage_of(config, searched_phase(config))
-    if stage.descriptor_dim is None:
-        raise ConfigError(f"search.objectives: descriptor_dim is not known of stage {stage.name}: leave it out")
-    return stage.descriptor_dim(config)
 
 
 class Trials:
@@ -124,6 +111,11 @@ class Trials:
     def under_way(self) -> int:
         """Trials that were handed out here and are not over."""
         return len(self._running)
+
+    @property
+    def over(self) -> set[int]:
+        """Numbers of the trials that are over, whoever had them."""
+        return {trial.number for trial in self._study.get_trials(deepcopy=False) if trial.state.is_finished()}
 
     @property
     def elsewhere(self) -> int:

@@ -171,8 +171,8 @@ class Place(str):
 
     @contextmanager
     def from_this_node(self, *, last: str = "") -> Iterator[Path]:
-        """A local path to write a file or folder at: this place's own, in a folder that is there, or one that is copied
-        here as the block ends.
+        """A local path to write a file or folder at, whole or not at all: this place's own, or one that is copied here
+        as the block ends.
 
         Args:
             last: see `upload`.

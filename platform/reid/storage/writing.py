@@ -23,7 +23,11 @@ _PARTIAL_NAME = re.compile(rf"\..+\.[0-9a-f]{{32}}{re.escape(PARTIAL)}")
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A place to write to that takes the name `path` when the block ends well, and is removed when it does not."""
+    """A place to write to that takes the name `path` when the block ends well, and is removed when it does not.
+
+    The folders that it lies in are made.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
     with _partial(path) as partial:
         yield partial
         if partial.exists():
@@ -32,7 +36,6 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 def write_whole(path: Path, content: str | bytes) -> None:
     """Write a file, and the folders that it lies in."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as partial:
         partial.write_bytes(content.encode() if isinstance(content, str) else content)
 

@@ -76,7 +76,7 @@ class Recorder:
         """Held for a moment by whoever changes `_thread` or `_put`."""
         self._load: LoadMonitor | None = None
         self._watched: RunRecord | None = None
-        self._require: Callable[[], object] = bool
+        self._require: Callable[[], None] = lambda: None
         self._keeping = threading.Lock()
         """Held by whoever keeps a record, so that an older one of the watched run never follows a later one."""
 
@@ -137,7 +137,7 @@ class Recorder:
             self._keep(record)
 
     @contextmanager
-    def watching(self, record: RunRecord, require: Callable[[], object] = bool) -> Iterator[None]:
+    def watching(self, record: RunRecord, require: Callable[[], None] = lambda: None) -> Iterator[None]:
         """As long as the block lasts, the records of this run carry the load of this node, which is told by itself.
 
         Args:
@@ -149,7 +149,7 @@ class Recorder:
             with LoadMonitor(self._tell_load) as self._load:
                 yield
         finally:
-            self._watched, self._load, self._require = None, None, bool
+            self._watched, self._load, self._require = None, None, lambda: None
 
     def _tell_load(self) -> None:
         try:
