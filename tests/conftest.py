@@ -4,17 +4,14 @@ import io
 import logging
 import multiprocessing
 import os
-import pwd
 import shutil
-import socket
+import signal
 import subprocess
 import sys
 import tempfile
-import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from subprocess import DEVNULL
 from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
@@ -39,9 +36,6 @@ SESSION = "REID_TEST_SESSION"
 
 
 POSTGRES_PASSWORD = "s3cr et/@:"  # noqa: S105 - of this test alone
-BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-USER = "postgres" if os.getuid() == 0 else pwd.getpwuid(os.getuid()).pw_name
-"""That the server runs as: it refuses root."""
 
 
 @pytest.hookimpl(wrapper=True)
@@ -337,65 +331,27 @@ class SimulatedRank:
         return torch.stack(self._exchange(count)).sum(dim=0).detach()
 
 
-def _as_user(*command: object) -> list[str]:
-    return [*(("runuser", "-u", USER, "--") if os.getuid() == 0 else ()), *map(str, command)]
-
-
 @pytest.fixture(scope="session")
 def postgres() -> Iterator["sqlalchemy.URL"]:
     """A PostgreSQL server of our own that asks for a password, on loopback."""
     import sqlalchemy
+    from bed.cluster import free_port
+    from bed.machine import Loopback
+    from bed.services import POSTGRES, start_postgres
 
-    if not BINARIES:
+    if not POSTGRES:
         pytest.skip("PostgreSQL's server is not installed (Debian: apt-get install postgresql)")
-    folder = Path(tempfile.mkdtemp(prefix="pg"))
+    folder, machine = Path(tempfile.mkdtemp(prefix="pg")), Loopback("postgres", "127.0.0.1")
+    folder.chmod(0o711)  # PostgreSQL's user reaches its own folder
     try:
-        if os.getuid() == 0:
-            shutil.chown(folder, USER)
-        (folder / "password").write_text(POSTGRES_PASSWORD)
-        (folder / "password").chmod(0o644)
-        authentication = ("--auth=scram-sha-256", f"--pwfile={folder / 'password'}", "--username=reid")
-        data, bin_ = folder / "data", BINARIES[-1]
-        subprocess.run(
-            _as_user(bin_ / "initdb", "--no-sync", f"--pgdata={data}", *authentication),
-            check=True,
-            stdout=DEVNULL,
-        )
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            port = listener.getsockname()[1]
-        settings = ("-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={folder}", "-c", "fsync=off")
-        process = subprocess.Popen(
-            _as_user(bin_ / "postgres", "-D", data, "-p", port, *settings),
-            stdout=DEVNULL,
-            stderr=DEVNULL,
-        )
-        url = sqlalchemy.URL.create(
-            "postgresql", username="reid", password=POSTGRES_PASSWORD, host="127.0.0.1", port=port, database="postgres"
-        )
-        try:
-            _wait_for(url)
-            yield url
-        finally:
-            subprocess.run(_as_user(bin_ / "pg_ctl", "stop", "-D", data, "-m", "immediate"), check=True, stdout=DEVNULL)
-            process.wait(30)
+        server = start_postgres(machine, free_port(), folder, os.environ, password=POSTGRES_PASSWORD)
+        yield sqlalchemy.make_url(server.address)
+        first = int((folder / "postgres" / "postmaster.pid").read_text().split()[0])
+        os.kill(first, signal.SIGQUIT)  # so that it frees its shared memory
+        server.process.wait(30)
     finally:
+        machine.switch_off()
         shutil.rmtree(folder)
-
-
-def _wait_for(url: "sqlalchemy.URL") -> None:
-    import sqlalchemy
-
-    engine = sqlalchemy.create_engine(url.set(drivername="postgresql+psycopg"), poolclass=sqlalchemy.NullPool)
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            engine.connect().close()
-        except sqlalchemy.exc.OperationalError:
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
-        else:
-            return
 
 
 @pytest.fixture

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import sqlalchemy
+
 from bed.machine import Machine
 
 POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
@@ -45,11 +47,13 @@ def start_s3(machine: Machine, port: int, folder: Path, environment: Mapping[str
     return Service(process, address)
 
 
-def start_postgres(machine: Machine, port: int, folder: Path, environment: Mapping[str, str]) -> Service:
-    """Debian's PostgreSQL with a password; what is in it lies in the folder and outlives it."""
+def start_postgres(
+    machine: Machine, port: int, folder: Path, environment: Mapping[str, str], *, password: str | None = None
+) -> Service:
+    """Debian's PostgreSQL with a password, random if none; what is in it lies in the folder and outlives it."""
     if not POSTGRES:
         raise FileNotFoundError("PostgreSQL's server is not installed (Debian: apt-get install postgresql)")
-    data, password, log = folder / "postgres", secrets.token_hex(16), folder / "postgres.log"
+    data, password, log = folder / "postgres", password or secrets.token_hex(16), folder / "postgres.log"
     data.mkdir()
     (folder / "password").write_text(password)
     if os.getuid() == 0:
@@ -68,7 +72,8 @@ def start_postgres(machine: Machine, port: int, folder: Path, environment: Mappi
         log=log,
     )
     wait_for("ready to accept connections", log, process)
-    return Service(process, f"postgresql://reid:{password}@{machine.address}:{port}/postgres")
+    address = sqlalchemy.URL.create("postgresql", "reid", password, machine.address, port, "postgres")
+    return Service(process, address.render_as_string(hide_password=False))
 
 
 def start_mlflow(
