@@ -1,17 +1,15 @@
 """Two people, each with a storage of their own, give the same commands to one MLflow server at the same second."""
 
+import os
 import shutil
-import socket
-import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
+from bed.cluster import free_port
+from bed.machine import Loopback
+from bed.services import start_mlflow
 from mlflow import MlflowClient
 
 from reid.config import RunConfig, load_config
@@ -30,41 +28,12 @@ BASELINE_ALONE = tuple(f"phases.{phase}=null" for phase in ("pose", "intermediat
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("server")
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(
-            [
-                *(Path(sys.executable).with_name("mlflow"), "server", "--workers=1"),
-                *("--host=127.0.0.1", f"--port={port}", f"--backend-store-uri=sqlite:///{folder}/server.db"),
-                *("--serve-artifacts", f"--artifacts-destination={folder}/artifacts"),
-            ],
-            stdout=log,
-            stderr=log,
-        )
-    address = f"http://127.0.0.1:{port}"
-    deadline = time.monotonic() + 120
+    folder, machine = tmp_path_factory.mktemp("server"), Loopback("server", "127.0.0.1")
+    where = {"database": f"sqlite:///{folder}/server.db", "artifacts": f"{folder}/artifacts"}
     try:
-        while not _answers(address):
-            assert time.monotonic() < deadline, (folder / "log").read_text()
-            time.sleep(0.1)
-        yield address
+        yield start_mlflow(machine, free_port(), folder, dict(os.environ), **where).address
     finally:
-        family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-        for member in family:
-            member.kill()
-        process.wait()
-        psutil.wait_procs(family, timeout=10)
-
-
-def _answers(address: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{address}/health", timeout=1) as answer:  # noqa: S310 - http
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
+        machine.switch_off()
 
 
 def report_a_trial(experiment: Experiment) -> None:
@@ -98,10 +67,10 @@ def do_all(config: RunConfig) -> None:
 def test_they_have_two_runs_of_every_kind(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "strftime", lambda *_: "20261128-120000")
     monkeypatch.setattr("os.getpid", lambda: 1)  # as in a container
-    for name in ("alice", "bob"):
-        if name == "bob":
+    for name in ("one", "other"):
+        if name == "other":
             for part in ("sources", "stores"):
-                shutil.copytree(tmp_path / "alice" / part, tmp_path / "bob" / part)
+                shutil.copytree(tmp_path / "one" / part, tmp_path / "other" / part)
         settings = [f"storage={tmp_path / name}", f"tracking.uri={server}", *SETTINGS, *BASELINE_ALONE]
         do_all(load_config(preset="smoke", overrides=settings))
     client = MlflowClient(tracking_uri=server)
@@ -115,7 +84,7 @@ def test_they_have_two_runs_of_every_kind(server: str, tmp_path: Path, monkeypat
     owners = {run_id: run.data.params["storage"] for run_id, run in parents.items()}
     for kind in KINDS:
         places = {owners[run_id] for run_id, run in parents.items() if run.data.tags["reid.kind"] == kind}
-        assert places == {str(tmp_path / "alice"), str(tmp_path / "bob")}
+        assert places == {str(tmp_path / "one"), str(tmp_path / "other")}
     children = [run for run in runs if run.info.run_id not in parents]
     found = sorted((run.data.tags["mlflow.parentRunId"], run.info.run_name) for run in children)
     assert len(set(found)) == len(found) == 2 * (3 + 1)

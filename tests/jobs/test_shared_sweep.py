@@ -69,7 +69,7 @@ def drivers_of(trials: list[optuna.trial.FrozenTrial]) -> dict[int, int]:
     return {pid: pids.count(pid) for pid in pids}
 
 
-def test_two_drivers_halve_the_time_and_train_the_winner_once(
+def test_two_drivers_train_trials_at_the_same_time_and_one_leads(
     start: Start, tmp_path: Path, postgres: sqlalchemy.URL
 ) -> None:
     study = postgres.render_as_string(hide_password=False)
