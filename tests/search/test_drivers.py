@@ -78,7 +78,7 @@ def test_drivers_that_start_at_once_share_the_trials(
         with trials.holding:
             while (trial := trials.next()) is not None:
                 mine.append(trial.number)
-                time.sleep(0.01)
+                time.sleep(0.1)  # long enough for the others to begin
                 train(trials, trial)
         (tmp_path / f"{number}.json").write_text(json.dumps(mine))
         os._exit(0)  # the test's own clean-up is the parent's
