@@ -10,6 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import ray
 from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from reid.progress import Bar, Printer, Silence, listening, move, note, say
 
@@ -34,7 +35,7 @@ class Said:
 
 
 class _Board:
-    """Holds what was said until the job looks."""
+    """Holds what was said until the job looks. It lives on the job's node: the end of another takes no line along."""
 
     def __init__(self) -> None:
         self._said = Said()
@@ -53,7 +54,7 @@ class _Board:
 class Relay(Printer):
     """Listens in a process of the cluster and passes on. Only a line for the user is waited for, so that none is late.
 
-    Where the board is lost, with its node for instance, training goes on, and its lines are in the cluster's own log.
+    While the board is out of reach training goes on, and its lines are in the cluster's own log.
     """
 
     def __init__(self, board: Any) -> None:
@@ -113,7 +114,9 @@ class _Hearing:
     """A thread of the job that passes on to its listener what the cluster's processes say."""
 
     def __init__(self) -> None:
-        self._board: Any = ray.remote(_Board).options(name=NAME, num_cpus=0, max_restarts=-1).remote()
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        remote = ray.remote(num_cpus=0, max_restarts=-1, scheduling_strategy=here)(_Board)
+        self._board: Any = remote.options(name=NAME).remote()
         self._lock = threading.Lock()
         self._under_way: dict[str, Bar] = {}
 
