@@ -13,13 +13,22 @@ from typing import Any
 
 import pytest
 from bed import Bed
+from safetensors.numpy import load
 
 HERE = Path(__file__).parent
 JOB = HERE.parents[1] / "jobs" / "full_pipeline.py"
 STORAGE = "s3://reid/work"
 EPOCHS = {"baseline": 3, "final": 2}
 WITHOUT = ("precision=fp32", "phases.pose=null", "phases.intermediate=null")
+ELASTIC_EPOCHS = 40
+ROUNDING = 1e-3
+"""Of a tensor's largest weight: by how much another number of workers, which adds in another order, may differ."""
 SHORT = (*WITHOUT, *(f"phases.{phase}.epochs={epochs}" for phase, epochs in EPOCHS.items()))
+LONG = (
+    *(*WITHOUT, "phases.final=null", f"phases.baseline.epochs={ELASTIC_EPOCHS}", "evaluation.sample=0"),
+    *("model.batch_norm=frozen", "phases.baseline.learning_rate=2e-5"),
+)
+"""Batch norm that knows nothing of ranks, and a rate at which rounding does not tear two runs apart."""
 
 pytestmark = [pytest.mark.cluster, pytest.mark.nodes, pytest.mark.timeout(1800)]
 
@@ -31,9 +40,21 @@ def bed() -> Iterator[Bed]:
         if bed.why_loopback is not None:
             warnings.warn(f"nodes are loopback addresses alone: {bed.why_loopback}", stacklevel=1)
         bed.start_head()
-        bed.start_node("a")
-        bed.start_node("b")
+        bed.start_node("node-0")
+        bed.start_node("node-1")
         yield bed
+
+
+def nodes(bed: Bed) -> list[str]:
+    """Those that are on, of which there are two between tests."""
+    return [name for name in bed.machines if name.startswith("node-")]
+
+
+def start_another(bed: Bed) -> str:
+    """Start one that is not like any before; its name."""
+    name = f"node-{next(bed.numbers)}"
+    bed.start_node(name)
+    return name
 
 
 @pytest.fixture(scope="module")
@@ -98,17 +119,47 @@ def test_a_pipeline_on_two_nodes_of_which_one_dies_ends_as_on_one(bed: Bed, alon
     log = tmp_path / "log"
     job = Job(bed.start("head", *submit, *settings("scaling.num_workers=2", *SHORT, *where), log=log), log)
     job.wait_for("baseline: epoch 1/")
-    assert trains_on(bed, "a")
-    assert trains_on(bed, "b")
+    stays, goes = nodes(bed)
+    assert trains_on(bed, stays)
+    assert trains_on(bed, goes)
     assert any("_Board" in title for title in bed.processes("head")), "what was said there would go with its node"
-    bed.switch_off("b")
+    bed.switch_off(goes)
     assert "baseline: epoch 3/" not in log.read_text(), "too late to show anything"
     job.wait_for("baseline: a worker was lost, restart 1 of 3 at most")
-    bed.start_node("c")
-    job.wait_until(lambda: trains_on(bed, "c"), "a worker on the new node")
+    comes = start_another(bed)
+    job.wait_until(lambda: trains_on(bed, comes), "a worker on the new node")
     job.finish()
     wanted = left_in(bed, alone, f"sqlite:///{alone}/mlflow.db")
     assert {phase: epoch for phase, (epoch, _) in wanted["weights"].items()} == {
         phase: f"epoch_{epochs:04d}" for phase, epochs in EPOCHS.items()
     }
     assert left_in(bed, STORAGE, tracking) == wanted
+
+
+def test_an_elastic_run_goes_on_smaller_and_grows(bed: Bed, alone: Path, tmp_path: Path) -> None:
+    storage, log = tmp_path / "storage", tmp_path / "log"
+    give_data(alone, storage)
+    give_data(alone, tmp_path / "steady")
+    command = (sys.executable, HERE / "eager.py", *settings("scaling.num_workers=[1,2]", f"storage={storage}", *LONG))
+    job = Job(bed.start("head", *command, log=log, RAY_ADDRESS=bed.address), log)
+    job.wait_for("baseline: epoch 1/")
+    stays, goes = nodes(bed)
+    assert trains_on(bed, stays)
+    assert trains_on(bed, goes)
+    bed.switch_off(goes)
+    job.wait_for("baseline: a worker was lost, restart 1 of 3 at most")
+    job.wait_until(lambda: trains_on(bed, stays), "a smaller run")
+    comes = start_another(bed)
+    job.wait_until(lambda: trains_on(bed, comes), "a larger run")
+    job.finish()
+    steady = settings("scaling.num_workers=0", f"storage={tmp_path / 'steady'}", *LONG)
+    bed.run("services", sys.executable, JOB, *steady, seconds=900)
+    found, wanted = (last_weights(tmp_path / name) for name in ("storage", "steady"))
+    assert found.keys() == wanted.keys()
+    for name, weights in wanted.items():
+        assert abs(found[name] - weights).max() <= ROUNDING * abs(weights).max(), name
+
+
+def last_weights(storage: Path) -> dict[str, Any]:
+    (file,) = storage.glob(f"runs/*/baseline/epoch_{ELASTIC_EPOCHS:04d}/model.safetensors")
+    return load(file.read_bytes())

@@ -44,9 +44,7 @@ def save_of(config: RunConfig, epochs: int) -> Save:
     model = nn.Linear(4, 4)
     history = tuple(EpochRecord(epoch=n + 1, time=1.5, metrics={"train/total": 0.5}) for n in range(epochs))
     state = PhaseState(phase="baseline", config=config, num_identities=12, attributes={}, history=history)
-    return Save(
-        model=model, optimizer=torch.optim.Adam(model.parameters()), state=state, pictures={"a.png": b"a"}, trained=None
-    )
+    return Save.of(model, torch.optim.Adam(model.parameters()), state, {"a.png": b"a"})
 
 
 @pytest.fixture

@@ -2,9 +2,10 @@
 
 import ipaddress
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import TypeVar
 
 import psutil
 import ray
@@ -16,6 +17,13 @@ from ray.train.torch import TorchConfig
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from reid.config import set_until_exit
+from reid.storage import DiskFullError
+from reid.training import rank_and_world
+
+MESSAGE_BYTES = 800
+"""Of what rank 0 tells the others; Ray takes 1,000."""
+
+Answer = TypeVar("Answer")
 
 _served: object = None
 """Of rank 0's process, for as long as that lives."""
@@ -66,6 +74,25 @@ def process_group(backend: str, timeout_s: float) -> Iterator[None]:
     yield
     barrier()  # nobody hangs up on one who is still listening
     dist.destroy_process_group()
+
+
+def from_rank_zero(function: Callable[[], Answer]) -> Answer:
+    """What a function returns on rank 0, on every rank.
+
+    Raises:
+        ValueError: on every rank alike, where the function raises one on rank 0.
+    """
+    answer, failure, no_room = None, b"", False
+    if rank_and_world()[0] == 0:
+        try:
+            answer = function()
+        except ValueError as error:
+            failure, no_room = str(error).encode()[:MESSAGE_BYTES], isinstance(error, DiskFullError)
+    told: tuple[Answer, bytes, bool] = broadcast_from_rank_zero((answer, failure, no_room))
+    answer, failure, no_room = told
+    if failure:
+        raise (DiskFullError if no_room else ValueError)(failure.decode(errors="ignore"))
+    return answer
 
 
 def interface_of(address: str) -> str:

@@ -9,12 +9,11 @@ from pathlib import PurePosixPath
 from typing import Any, cast
 
 import ray.train
-from ray.train.collective import broadcast_from_rank_zero
 from ray.train.torch import get_device
 
 from reid.cluster import ray_internals as ray_train
 from reid.cluster.placement import uses_gpu, worker_resources
-from reid.cluster.process_group import NoGroup, process_group
+from reid.cluster.process_group import NoGroup, from_rank_zero, process_group
 from reid.cluster.relay import hear_out, relaying
 from reid.cluster.restarts import Restarts
 from reid.config import JobStoppedError, RunConfig, ScalingConfig, environment
@@ -24,6 +23,7 @@ from reid.stages import score_checkpoint
 from reid.storage import DiskFullError, Place, require_claim, room_for
 from reid.training import (
     Cadence,
+    CheckpointWriter,
     NonFiniteLossError,
     PhaseJob,
     PhaseState,
@@ -44,8 +44,6 @@ POLL_INTERVAL_S = 0.5
 """Between Ray Train's looks at the workers, which wait for one after every epoch; its own 2 s outlast short epochs."""
 ELASTIC_S = 30
 """In which an elastic run's workers are placed, or it looks anew how many can be: a node may have gone unnoticed."""
-MESSAGE_BYTES = 800
-"""Of what rank 0 tells the others; Ray takes 1,000."""
 
 EpochObserver = Callable[[PhaseState], None]
 """Told of all finished epochs once a checkpoint holds them, in one place for the whole run; of the last ones before its
@@ -203,56 +201,37 @@ def _as_rank() -> Iterator[None]:
 
 def _train(job: PhaseJob, place: Place) -> Stopped | None:
     ray_train.silence_reports()
-    cadence = Cadence(job.config.scaling, job.settings.epochs)
+    written: PhaseState | None = None
 
     def report(state: PhaseState, save: Save) -> None:
-        def write() -> Place | None:
-            if not cadence.is_due(state.epoch):
-                return None
-            require_claim(job.claim, f"phase {job.title}")
-            return write_checkpoint(place, state.epoch, save, judged_by=job.judged_by)
+        def write() -> bool:
+            nonlocal written
+            written = writer.after(save)
+            return written is not None
 
-        if _from_rank_zero(write) is None:
-            return
-        ray.train.report({"state": json.dumps(state.to_json())} if rank_and_world()[0] == 0 else {})
+        if from_rank_zero(write):
+            ray.train.report({} if written is None else {"state": json.dumps(written.to_json())})
 
     try:
-        latest = _from_rank_zero(lambda: last_sound_checkpoint(_seen_here(place)))
-        resume_from = None if latest is None else place / latest
-        run_phase(job, device=get_device(), evaluate=job.stage.evaluate, report=report, resume_from=resume_from)
+        with CheckpointWriter(place, job) as writer:
+            latest = from_rank_zero(lambda: _latest_in(place))  # by its name: ranks tell each other little at once
+            resume_from = None if latest is None else place / latest
+            run_phase(job, device=get_device(), evaluate=job.stage.evaluate, report=report, resume_from=resume_from)
     except USER_ERRORS as error:
         return Stopped.by(error)
     return None
 
 
-def _from_rank_zero(function: Callable[[], Place | None]) -> str | None:
-    """Name of the place that a function returns on rank 0, on every rank.
+def _latest_in(place: Place) -> str | None:
+    """Name of the checkpoint to go on from.
 
     Raises:
-        ValueError: on every rank alike, where the function raises one on rank 0.
-    """
-    name, failure, no_room = None, b"", False
-    if rank_and_world()[0] == 0:
-        try:
-            place = function()
-            name = None if place is None else place.name
-        except ValueError as error:
-            failure, no_room = str(error).encode()[:MESSAGE_BYTES], isinstance(error, DiskFullError)
-    answer: tuple[str | None, bytes, bool] = broadcast_from_rank_zero((name, failure, no_room))
-    name, failure, no_room = answer
-    if failure:
-        raise (DiskFullError if no_room else ValueError)(failure.decode(errors="ignore"))
-    return name
-
-
-def _seen_here(place: Place) -> Place:
-    """
-    Raises:
-        ValueError: what Ray Train has put there as the run began is not to be seen.
+        ValueError: all are damaged, or what Ray Train has put there as the run began is not to be seen.
     """
     if not place.exists():
         raise ValueError(f"{socket.gethostname()} does not see {place}: set storage=… to a place that all nodes see")
-    return place
+    latest = last_sound_checkpoint(place)
+    return None if latest is None else latest.name
 
 
 def _score_worker(config: dict[str, Any]) -> Evaluation | Stopped:

@@ -29,6 +29,7 @@ from reid.training.phase_folder import (
 from reid.training.stage import Build, Evaluate, Know, Known, Labels, Stage, StageLoss, Terms, without_training_modules
 from reid.training.state import CheckpointError, DamagedCheckpointError, EpochRecord, PhaseState
 from reid.training.step import NonFiniteLossError, train_step
+from reid.training.writer import CheckpointWriter
 
 __all__ = [
     "KEPT_CHECKPOINTS",
@@ -38,6 +39,7 @@ __all__ = [
     "Build",
     "Cadence",
     "CheckpointError",
+    "CheckpointWriter",
     "DamagedCheckpointError",
     "EpochRecord",
     "Evaluate",

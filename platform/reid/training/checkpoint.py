@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Self
 
 import safetensors.torch
 import torch
@@ -34,23 +35,51 @@ PICTURES = "pictures"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Save:
-    """Writes a checkpoint into an empty folder; the fields are those of `save_checkpoint`."""
+    """What a checkpoint holds: called with an empty folder, it writes it there."""
 
-    model: nn.Module
-    optimizer: torch.optim.Optimizer
+    weights: Mapping[str, Tensor]
+    moments: Mapping[str, Tensor]
+    """And whatever else the optimiser's file holds."""
     state: PhaseState
     pictures: Mapping[str, bytes]
-    trained: nn.Module | None
+    """PNG files by name."""
+
+    @classmethod
+    def of(
+        cls,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        state: PhaseState,
+        pictures: Mapping[str, bytes],
+        trained: nn.Module | None = None,
+    ) -> Self:
+        """What is now: the tensors are those of the training, see `copied`.
+
+        Args:
+            model: what the phase leaves.
+            trained: what the optimiser trains, where `model` is its average; none = `model` itself.
+        """
+        moments = _optimizer_tensors(model, optimizer, trained)
+        return cls(weights=model.state_dict(), moments=moments, state=state, pictures=pictures)
+
+    def copied(self) -> Self:
+        """The same in memory of its own, which the training leaves alone."""
+        return dataclasses.replace(self, weights=_copied(self.weights), moments=_copied(self.moments))
 
     def __call__(self, folder: Path) -> None:
-        save_checkpoint(folder, self.model, self.optimizer, self.state, self.pictures, self.trained)
+        digests = {
+            MODEL: _write_tensors(folder / MODEL, self.weights),
+            OPTIMIZER: _write_tensors(folder / OPTIMIZER, self.moments),
+        }
+        (folder / STATE).write_text(json.dumps(self.state.to_json() | {"digests": digests}, indent=1))
+        save_pictures(Place(folder), self.pictures)
 
     @property
     def size(self) -> int:
         """Bytes of the checkpoint, more or less."""
-        weights = self.model.state_dict() | _optimizer_tensors(self.model, self.optimizer, self.trained)
         texts = [json.dumps(self.state.to_json()), *self.pictures.values()]
-        return sum(int(tensor.nbytes) for tensor in weights.values()) + sum(map(len, texts))
+        tensors = (*self.weights.values(), *self.moments.values())
+        return sum(int(tensor.nbytes) for tensor in tensors) + sum(map(len, texts))
 
 
 def save_checkpoint(
@@ -61,19 +90,12 @@ def save_checkpoint(
     pictures: Mapping[str, bytes],
     trained: nn.Module | None = None,
 ) -> None:
-    """Write a checkpoint into an existing empty folder.
+    """Write a checkpoint into an existing empty folder; see `Save.of`."""
+    Save.of(model, optimizer, state, pictures, trained)(folder)
 
-    Args:
-        model: what the phase leaves.
-        pictures: PNG files by name.
-        trained: what the optimiser trains, where `model` is its average; none = `model` itself.
-    """
-    digests = {
-        MODEL: _write_tensors(folder / MODEL, model.state_dict()),
-        OPTIMIZER: _write_tensors(folder / OPTIMIZER, _optimizer_tensors(model, optimizer, trained)),
-    }
-    (folder / STATE).write_text(json.dumps(state.to_json() | {"digests": digests}, indent=1))
-    save_pictures(Place(folder), pictures)
+
+def _copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
 
 
 def save_pictures(folder: Place, pictures: Mapping[str, bytes]) -> None:

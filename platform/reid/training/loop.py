@@ -155,13 +155,7 @@ def run_phase(
             history=history,
             run=job.run,
         )
-        save = Save(
-            model=left,
-            optimizer=optimizer,
-            state=state,
-            pictures=evaluation.pictures,
-            trained=None if average is None else model,
-        )
+        save = Save.of(left, optimizer, state, evaluation.pictures, None if average is None else model)
         saved = time.perf_counter()
         report(state, save)
         saving = time.perf_counter() - saved
