@@ -88,7 +88,13 @@ TIMES = [(1, 1700000010250), (2, 1700000020250), (3, 1700000030250)]
 @pytest.mark.cluster
 @pytest.mark.parametrize(("away", "back"), [("kill", "start"), ("freeze", "thaw")])
 def test_a_server_that_is_away_neither_stops_nor_stalls_nor_loses(
-    server: Any, outbox: Path, parent: RunRecord, phase: RunRecord, away: str, back: str
+    server: Any,
+    outbox: Path,
+    parent: RunRecord,
+    phase: RunRecord,
+    away: str,
+    back: str,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     key = f"{away}-1"
     parent, phase = replace(parent, key=key, name=key), replace(phase, key=f"{key}.final", name=away, parent=key)
@@ -124,6 +130,7 @@ def test_a_server_that_is_away_neither_stops_nor_stalls_nor_loses(
     assert str(model.status) == "READY"
     files = {file.path for file in client.list_logged_model_artifacts(model.model_id)}
     assert files == {"README.md", "model.safetensors"}
+    assert "View run" not in capfd.readouterr().out
 
 
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 500 No\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n<html>hello</html>"])

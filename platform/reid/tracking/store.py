@@ -19,6 +19,12 @@ from reid.tracking.view import EXPERIMENT_TAGS, KEY_TAG, linked
 
 logger = logging.getLogger(__name__)
 
+SOON_OVER_AND_SILENT = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
 METRICS_AT_ONCE = 1000  # MLflow's limit for one request
 MODEL_CARD = "README.md"
 """Of a model, for people to read."""
@@ -39,7 +45,7 @@ def connect(uri: str, artifacts: str | None) -> mlflow.MlflowClient:
         DiskFullError: there is no room beside the database file.
         Anything in `reid.tracking.recorder.UNREACHABLE`: a database cannot be opened.
     """
-    set_until_exit({"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"})
+    set_until_exit(SOON_OVER_AND_SILENT)
     if uri.startswith("http"):
         return mlflow.MlflowClient(tracking_uri=uri)
     with no_outage(uri, opening=True):
