@@ -115,8 +115,9 @@ class _Hearing:
 
     def __init__(self) -> None:
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        remote = ray.remote(num_cpus=0, max_restarts=-1, scheduling_strategy=here)(_Board)
-        self._board: Any = remote.options(name=NAME).remote()
+        self._board: Any = (
+            ray.remote(_Board).options(name=NAME, num_cpus=0, max_restarts=-1, scheduling_strategy=here).remote()
+        )
         self._lock = threading.Lock()
         self._under_way: dict[str, Bar] = {}
 

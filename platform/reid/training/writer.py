@@ -48,7 +48,9 @@ class CheckpointWriter:
             What the last checkpoint says that was written since this was asked before; None where none was.
 
         Raises:
-            Whatever a checkpoint could not be written for.
+            DiskFullError: there was no room for the one that was under way.
+            LeaseLostError: the run is somebody else's by now.
+            OSError: the storage did not take it.
         """
         written = self._taken() if self._under_way is not None and self._under_way.done() else None
         epoch = save.state.epoch
