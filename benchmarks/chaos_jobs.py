@@ -17,10 +17,11 @@ import psutil
 
 ROOT = Path(__file__).parents[1]
 EPOCHS = 2
+FINAL_ALONE = tuple(f"phases.{name}=null" for name in ("pose", "baseline", "intermediate"))
 SETTINGS: dict[str, tuple[str, ...]] = {
-    "full_pipeline": ("phases.pose=null", "phases.intermediate=null", "scaling.num_workers=2"),
+    "full_pipeline": (*FINAL_ALONE, "scaling.num_workers=2"),
     "sweep": (
-        *(f"phases.{name}=null" for name in ("pose", "baseline", "intermediate")),
+        *FINAL_ALONE,
         *("search.space=optimizer", "search.trials=4", "search.early_stopping=false", "search.retrain=false"),
     ),
 }

@@ -138,6 +138,7 @@ def test_a_pipeline_on_two_nodes_of_which_one_dies_ends_as_on_one(bed: Bed, alon
         phase: f"epoch_{epochs:04d}" for phase, epochs in EPOCHS.items()
     }
     assert left_in(bed, STORAGE, tracking) == wanted
+    assert "marked dead" not in log.read_text(), "Ray's own words"
 
 
 def test_an_elastic_run_goes_on_smaller_and_grows(bed: Bed, alone: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import ray._private.worker
 import ray.train.v2._internal.execution.context
 from ray._private import ray_constants
 from ray._private.ray_logging import global_worker_stdstream_dispatcher
@@ -73,22 +74,24 @@ def on_loopback() -> Iterator[None]:
 
 
 def route_output(hear: Callable[[str], None]) -> None:
-    """What the cluster's processes print goes, line by line, to a function, and not to this process's own output; what
-    Ray logs here goes where all logging goes.
+    """What the cluster's processes print goes, line by line, to a function and not to this process's own output, and so
+    does what Ray has to say of nodes that went. What Ray logs here goes where all logging goes.
 
-    `ray.init(log_to_driver=False)` would drop the former. That Ray counts what several say in the same words is lost.
+    `ray.init(log_to_driver=False)` would drop the former, and nothing the latter. That Ray counts what several say in
+    the same words is lost.
     """
 
-    def handle(data: dict[str, Any]) -> None:
+    def handle(data: dict[str, Any], ignore_prefix: bool = False) -> None:
         who = data.get("actor_name") or data.get("task_name") or "process"
         for line in data["lines"]:
-            hear(f"({who} pid={data['pid']}, {data['ip']}) {line}")
+            hear(f"({who} pid={data['pid']}, {data.get('ip', 'of the cluster')}) {line}")
 
     own = logging.getLogger("ray")
     own.handlers.clear()
     own.propagate = True
     global_worker_stdstream_dispatcher.remove_handler("ray_print_logs")
     global_worker_stdstream_dispatcher.add_handler("reid", handle)
+    ray._private.worker.print_to_stdstream = handle
 
 
 def hand_on(variable: str) -> None:
