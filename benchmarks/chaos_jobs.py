@@ -119,7 +119,10 @@ def end(process: psutil.Process) -> None:
 
 @dataclass
 class Server:
-    """MLflow's tracking server, which is killed and comes back at the same address, with the same database."""
+    """MLflow's tracking server, which is killed and comes back at the same address, with the same database.
+
+    It stands for one on another machine: it takes no time of the processor that a job could use.
+    """
 
     folder: Path
     port: int = 0
@@ -169,11 +172,13 @@ class Server:
     def start(self) -> None:
         program, folder = Path(sys.executable).with_name("mlflow"), self.folder
         command = [
+            *("nice", "--adjustment=19"),
             *(str(program), "server", "--workers=1", "--host=127.0.0.1", f"--port={self.port}"),
             *(f"--backend-store-uri=sqlite:///{folder}/server.db", f"--artifacts-destination={folder}/artifacts"),
         ]
         with (folder / "server.log").open("ab") as log:
-            self.process = subprocess.Popen(command, env=_surroundings(folder), stdout=log, stderr=log)  # noqa: S603
+            surroundings = _surroundings(folder) | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+            self.process = subprocess.Popen(command, env=surroundings, stdout=log, stderr=log)  # noqa: S603
         deadline = time.monotonic() + LIMIT_S
         while not self._answers():
             if time.monotonic() > deadline:
