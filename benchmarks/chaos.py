@@ -20,7 +20,7 @@ from pathlib import Path
 
 import psutil
 from chaos_checks import Outcome, complaints, outcome_of
-from chaos_jobs import EPOCHS, SETTINGS, Job, Server, end, flush, require_end, start
+from chaos_jobs import EPOCHS, SETTINGS, Job, Server, end, flush, require_end, require_gone, start
 
 TRIES = 3
 """Cases drawn for each kill that is wanted: a moment may be over before its victim is found."""
@@ -130,18 +130,20 @@ class Campaign:
             for part in ("sources", "stores"):
                 shutil.copytree(self.folder / moment.job / part, storage / part)
         uri = self.server.uri if case.victim == "server" else f"sqlite:///{storage}/mlflow.db"
-        job = start(moment.job, storage, uri)
+        jobs = [start(moment.job, storage, uri)]
         try:
-            if not self._kill(case, job):
+            if not self._kill(case, jobs[0]):
                 return None
-            wrong = require_end(job)
-            if job.process.returncode and not wrong:
-                job = start(moment.job, storage, uri)
-                wrong = require_end(job)
-                if job.process.returncode:
-                    wrong.append(f"given again, the command ended with status {job.process.returncode}")
+            wrong = require_end(jobs[0])
+            if jobs[0].process.returncode and not wrong:
+                jobs.append(start(moment.job, storage, uri))
+                wrong = require_end(jobs[1])
+                if jobs[1].process.returncode:
+                    wrong.append(f"given again, the command ended with status {jobs[1].process.returncode}")
+            wrong += [complaint for job in jobs for complaint in require_gone(job)]
         finally:
-            job.kill()
+            for job in jobs:
+                job.kill()
         wrong += flush(storage, uri)
         wrong += complaints(self.wanted[moment.job], outcome_of(moment.job, storage, uri), storage)
         if not wrong:
@@ -203,7 +205,7 @@ def run_uninterrupted(name: str, folder: Path) -> tuple[Outcome, dict[str, float
                 ended[key] = time.monotonic()
         job.family()
         time.sleep(SHORTLY_S)
-    wrong = require_end(job)
+    wrong = require_end(job) + require_gone(job)
     if job.process.returncode or wrong or ended.keys() != mine.keys():
         sys.exit(f"{name} without a kill: {wrong}, moments {list(ended)}\n{job.log.read_text()}")
     return outcome_of(name, storage, uri), {key: ended[key] - begun[key] for key in mine}

@@ -28,8 +28,8 @@ SETTINGS: dict[str, tuple[str, ...]] = {
 """What is laid over the smoke preset, by job."""
 LIMIT_S = 420
 """In which a job has ended, killed or not."""
-LINGER_S = 60
-"""In which what it started has ended too."""
+LINGER_S = 90
+"""In which what it started has ended too; of a cluster that was killed, Ray's agents look a minute for the GCS."""
 SCAN_S = 0.25
 """Between looks at what processes there are."""
 
@@ -89,7 +89,7 @@ def flush(storage: Path, uri: str) -> list[str]:
 
 
 def require_end(job: Job) -> list[str]:
-    """Wait for a job and all that it started; a complaint for each process that had to be killed."""
+    """Wait for a job; a complaint where it had to be killed."""
     deadline = time.monotonic() + LIMIT_S
     while job.is_running() and time.monotonic() < deadline:
         job.family()
@@ -97,6 +97,11 @@ def require_end(job: Job) -> list[str]:
     if job.is_running():
         job.kill()
         return [f"it had not ended after {LIMIT_S} s"]
+    return []
+
+
+def require_gone(job: Job) -> list[str]:
+    """Wait for all that a job that has ended had started; a complaint for each process that had to be killed."""
     deadline = time.monotonic() + LINGER_S
     while (left := job.family()) and time.monotonic() < deadline:
         time.sleep(0.2)

@@ -22,7 +22,7 @@ from statistics import median
 from threading import Thread
 
 from chaos_checks import Outcome, complaints, outcome_of
-from chaos_jobs import Server, flush, require_end, start
+from chaos_jobs import Server, flush, require_end, require_gone, start
 
 from reid.training import load_state
 
@@ -124,7 +124,7 @@ def train(storage: Path, server: Server, outage: Outage, epochs: int) -> tuple[T
                 sys.exit(f"it ended before epoch {BEGINS}:\n{job.log.read_text()}")
             time.sleep(0.02)
         with outage(server):
-            wrong = require_end(job)
+            wrong = require_end(job) + require_gone(job)
     finally:
         job.kill()
     if job.process.returncode:
