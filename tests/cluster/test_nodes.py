@@ -24,9 +24,9 @@ STORAGE = "s3://reid/work"
 EPOCHS = {"baseline": 3, "final": 2}
 WITHOUT = ("precision=fp32", "phases.pose=null", "phases.intermediate=null")
 ELASTIC_EPOCHS = 100
-ROUNDING = 1e-3
+ROUNDING = 1e-2
 """By how much of a loss, or of the length of all weights, another number of workers, which adds in another order, may
-differ."""
+differ; other batches make a difference of several hundredths."""
 SHORT = (*WITHOUT, *(f"phases.{phase}.epochs={epochs}" for phase, epochs in EPOCHS.items()))
 LONG = (
     *(*WITHOUT, "phases.final=null", f"phases.baseline.epochs={ELASTIC_EPOCHS}", "evaluation.sample=0"),
@@ -153,7 +153,8 @@ def test_an_elastic_run_goes_on_smaller_and_grows(bed: Bed, alone: Path, tmp_pat
     assert trains_on(bed, goes)
     bed.switch_off(goes)
     job.wait_for("baseline: a worker was lost, restart 1 of 3 at most")
-    job.wait_until(lambda: trains_on(bed, stays), "a smaller run")
+    job.wait_for("baseline: epoch 2/")
+    assert nodes(bed) == [stays], "there is no other that it could go on with"
     comes = start_another(bed)
     job.wait_until(lambda: trains_on(bed, comes), "a larger run")
     assert f"baseline: epoch {ELASTIC_EPOCHS}/" not in log.read_text(), "too late to show anything"
