@@ -126,7 +126,7 @@ def test_a_pipeline_on_two_nodes_of_which_one_dies_ends_as_on_one(bed: Bed, alon
     stays, goes = nodes(bed)
     assert trains_on(bed, stays)
     assert trains_on(bed, goes)
-    assert any("_Board" in title for title in bed.processes("head")), "what was said there would go with its node"
+    assert any("ray::Board" in title for title in bed.processes("head")), "what was said there would go with its node"
     bed.switch_off(goes)
     assert "baseline: epoch 3/" not in log.read_text(), "too late to show anything"
     job.wait_for("baseline: a worker was lost, restart 1 of 3 at most")

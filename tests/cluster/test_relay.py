@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 JOB = """
 import json, logging, os, signal, sys, time
+import psutil
 import ray
 from reid.cluster import connect
 from reid.cluster.relay import hear_out, relayed, relaying
@@ -50,6 +51,9 @@ with listening(Ears()):
     except ray.exceptions.WorkerCrashedError:
         say("crashed")
     hear_out()
+    family = psutil.Process().children(recursive=True)
+    (board,) = [process for process in family if process.cmdline()[:1] == ["ray::Board"]]
+    assert not any("torch" in file.path for file in board.memory_maps()), "it would take seconds and a gigabyte"
     work(3)  # here, where nobody needs to pass on
     deadline = time.monotonic() + 20
     while not any("printed by 1" in heard[1] for heard in Ears.heard) and time.monotonic() < deadline:

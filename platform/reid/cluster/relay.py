@@ -5,14 +5,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, ParamSpec, TypeVar
 
 import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from reid.progress import Bar, Printer, Silence, listening, move, note, say
+from reid.progress import Bar, Board, Printer, Said, Silence, listening, move, note, say
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -23,32 +23,6 @@ INTERVAL_S = 0.5
 """Between looks at what was said, and between two states of one bar that are sent."""
 PATIENCE_S = 10
 """For a look; without an answer the job goes on."""
-
-
-@dataclass
-class Said:
-    """Since the last look."""
-
-    lines: list[tuple[bool, str]] = field(default_factory=list)
-    """Whether it is for the user, and what."""
-    bars: dict[str, Bar] = field(default_factory=dict)
-
-
-class _Board:
-    """Holds what was said until the job looks. It lives on the job's node: the end of another takes no line along."""
-
-    def __init__(self) -> None:
-        self._said = Said()
-
-    def say(self, line: str, *, for_user: bool) -> None:
-        self._said.lines.append((for_user, line))
-
-    def move(self, bar: Bar) -> None:
-        self._said.bars[bar.title] = bar
-
-    def take(self) -> Said:
-        said, self._said = self._said, Said()
-        return said
 
 
 class Relay(Printer):
@@ -111,12 +85,15 @@ def relaying(*, silent: bool = False) -> Iterator[None]:
 
 
 class _Hearing:
-    """A thread of the job that passes on to its listener what the cluster's processes say."""
+    """A thread of the job that passes on to its listener what the cluster's processes say.
+
+    The board is on the job's node: the end of another takes no line along.
+    """
 
     def __init__(self) -> None:
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         self._board: Any = (
-            ray.remote(_Board).options(name=NAME, num_cpus=0, max_restarts=-1, scheduling_strategy=here).remote()
+            ray.remote(Board).options(name=NAME, num_cpus=0, max_restarts=-1, scheduling_strategy=here).remote()
         )
         self._lock = threading.Lock()
         self._under_way: dict[str, Bar] = {}

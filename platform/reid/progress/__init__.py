@@ -1,5 +1,6 @@
 """What a job says while it works, wherever in it: lines, tables, notes for its log, and how far something has come."""
 
+from reid.progress.board import Board, Said
 from reid.progress.report import (
     Bar,
     Listener,
@@ -18,8 +19,10 @@ from reid.progress.report import (
 
 __all__ = [
     "Bar",
+    "Board",
     "Listener",
     "Printer",
+    "Said",
     "Silence",
     "keep_log_in",
     "listening",
