@@ -51,7 +51,7 @@ def go_through(run: restarts.Restarts, *states: TrainControllerState) -> None:
 
 
 def started(**scaling: object) -> restarts.Restarts:
-    run = restarts.Restarts("final", ScalingConfig.model_validate({"num_workers": 2, **scaling}))
+    run = restarts.Restarts(lambda: (0, "final"), ScalingConfig.model_validate({"num_workers": 2, **scaling}))
     run.after_controller_start(None)
     go_through(run, InitializingState(), SCHEDULING, RUNNING)
     return run
@@ -65,6 +65,18 @@ def test_every_lost_worker_counts_whenever_it_is_lost(now: list[float], kind: Tr
         with pytest.raises(RuntimeError, match=r"scaling\.max_failures = 2, the last after this: (?s:.*)went"):
             go_through(run, RUNNING, kind)
     assert lines.said == [f"final: a worker was lost, restart {n} of 2 at most" for n in (1, 2)]
+
+
+def test_every_work_has_its_own_restarts(now: list[float]) -> None:
+    current, lines = [0, "baseline"], Lines()
+    run = restarts.Restarts(lambda: (int(current[0]), str(current[1])), ScalingConfig(num_workers=2, max_failures=1))
+    with listening(lines):
+        go_through(run, RUNNING, LOST, SCHEDULING, RUNNING)
+        current[:] = 1, "final"
+        go_through(run, RUNNING, LOST, SCHEDULING, RUNNING)
+        with pytest.raises(RuntimeError, match=r"more restarts than scaling\.max_failures = 1"):
+            go_through(run, RUNNING, LOST)
+    assert lines.said == [f"{phase}: a worker was lost, restart 1 of 1 at most" for phase in ("baseline", "final")]
 
 
 def test_waiting_for_nodes_is_no_failure_and_ends_after_the_start_timeout(now: list[float]) -> None:

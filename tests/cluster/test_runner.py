@@ -5,8 +5,6 @@ import json
 import pickle
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -161,77 +159,59 @@ def test_a_finished_phase_is_not_trained_again(job: PhaseJob, tmp_path: Path, mo
 
 
 @pytest.fixture
-def reported(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """What a worker reports; Ray Train is not there, but for its limit of what ranks may tell each other."""
+def as_a_rank(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray Train is not there, but for its limit of what ranks may tell each other."""
 
     def broadcast(data: object) -> object:
         text = pickle.dumps(data)
         assert len(text) <= 1000
         return pickle.loads(text)  # noqa: S301
 
-    reports: list[dict[str, Any]] = []
     monkeypatch.setattr("reid.cluster.process_group.broadcast_from_rank_zero", broadcast)
     monkeypatch.setattr(runner, "get_device", lambda: torch.device("cpu"))
-    monkeypatch.setattr(runner, "process_group", lambda *_: nullcontext())
-    monkeypatch.setattr(runner.ray.train, "report", reports.append)
-    return reports
 
 
 @pytest.mark.slow
-def test_a_worker_reports_every_epoch_and_stops_where_others_must_stop_too(
-    job: PhaseJob, tmp_path: Path, reported: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.usefixtures("as_a_rank")
+def test_a_worker_tells_every_epoch_and_stops_where_others_must_stop_too(
+    job: PhaseJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = Place(tmp_path / "baseline")
-    argument = {"job": job, "place": place}
-    unseen = runner._train_worker(argument)
+    run, told = Place(tmp_path / "run"), list[str]()
+    place = run / "baseline"
+    unseen = runner._train(job, place, run, told.append)
     assert unseen is not None
-    assert re.fullmatch(rf"\S+ does not see {place}: set storage=… to a place that all nodes see", unseen.reason)
-    Path(place).mkdir()
+    assert re.fullmatch(rf"\S+ does not see {run}: set storage=… to a place that all nodes see", unseen.reason)
+    Path(run).mkdir()
 
     def full(*_: object, **__: object) -> None:
         raise DiskFullError(f"the disk of {'ü' * 1000} is full")
 
     with monkeypatch.context() as small:
         small.setattr(writer, "write_checkpoint", full)
-        stopped = runner._train_worker(argument)
+        stopped = runner._train(job, place, run, told.append)
     assert stopped is not None
     assert stopped.no_room
     assert stopped.reason.startswith("the disk of üüü")
-    assert reported == []
+    assert told == []
     rare = replace(job, config=with_settings(job.config, {"scaling.checkpoint_epochs": 2}))
-    assert runner._train_worker({"job": rare, "place": place}) is None
-    assert [PhaseState.from_json(json.loads(report["state"])).epoch for report in reported] == [3]
-    reported.clear()
+    assert runner._train(rare, place, run, told.append) is None
+    assert [state_of(text).epoch for text in told] == [3]
+    told.clear()
     place.delete()
-    Path(place).mkdir()
-    assert runner._train_worker(argument) is None
-    states = [PhaseState.from_json(json.loads(report["state"])) for report in reported]
+    assert runner._train(job, place, run, told.append) is None
+    states = [state_of(text) for text in told]
     assert [state.epoch for state in states] == [1, 3], "each as it is written, the last with the one before"
     assert states[-1] == load_state(place / "epoch_0003")
     for name in ("epoch_0002", "epoch_0003"):
         (Path(place) / name / "optimizer.safetensors").write_bytes(b"")
-    damaged = runner._train_worker(argument)
+    damaged = runner._train(job, place, run, told.append)
     assert damaged is not None
     assert f"delete the folder {place}" in damaged.reason
     assert not damaged.no_room
 
 
-def test_workers_that_do_not_meet_are_lost_and_not_stopped(
-    job: PhaseJob, tmp_path: Path, reported: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What a worker raises, Ray Train restarts; what it returns, it does not."""
-
-    @contextmanager
-    def unreachable(*_: object) -> Iterator[None]:
-        raise RuntimeError("rank 1 on b does not reach the other workers")
-        yield
-
-    monkeypatch.setattr(runner, "process_group", unreachable)
-    with pytest.raises(RuntimeError, match="does not reach"):
-        runner._train_worker({"job": job, "place": Place(tmp_path / "baseline")})
-    with pytest.raises(RuntimeError, match="does not reach"):
-        runner._score_worker({})
-    assert reported == []
+def state_of(text: str) -> PhaseState:
+    return PhaseState.from_json(json.loads(text))
 
 
 def test_a_non_finite_loss_stops_the_phase_and_keeps_what_was_finished(job: PhaseJob, tmp_path: Path) -> None:

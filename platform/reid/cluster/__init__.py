@@ -11,9 +11,10 @@ from reid.cluster.placement import (
     uses_gpu,
     worker_resources,
 )
-from reid.cluster.runner import EpochObserver, NoRoomError, PhaseFailedError, Stopped, evaluate, fit
+from reid.cluster.runner import EpochObserver, Stopped, evaluate, fit
 from reid.cluster.tasks import map_on_cluster, map_on_workers, nodes_that_see
 from reid.cluster.trials import TrialJob, as_result, records_of, train_trial
+from reid.cluster.workers import NoRoomError, PhaseFailedError, Workers
 
 __all__ = [
     "EpochObserver",
@@ -23,6 +24,7 @@ __all__ = [
     "Started",
     "Stopped",
     "TrialJob",
+    "Workers",
     "as_result",
     "concurrent_runs",
     "connect",

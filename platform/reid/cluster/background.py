@@ -9,7 +9,8 @@ import ray
 
 from reid.cluster.placement import worker_resources
 from reid.cluster.relay import relayed
-from reid.cluster.runner import EpochObserver, PhaseFailedError, Stopped, fit
+from reid.cluster.runner import EpochObserver, Stopped, fit
+from reid.cluster.workers import PhaseFailedError, Workers
 from reid.config import with_settings
 from reid.storage import Place
 from reid.training import PhaseJob
@@ -46,10 +47,10 @@ class Started:
             wait([self.future], timeout=SECONDS_TO_STOP)
 
 
-def fit_here(job: PhaseJob, *, place: Place, observe: EpochObserver) -> Started:
+def fit_here(job: PhaseJob, *, place: Place, observe: EpochObserver, workers: Workers | None = None) -> Started:
     """`fit`, driven from this process and ended on return."""
     future: Future[Place | Stopped] = Future()
-    future.set_result(_fit(job, place, observe))
+    future.set_result(_fit(job, place, observe, workers))
     return Started(future=future)
 
 
@@ -111,8 +112,8 @@ def run_in_order(
 
 
 @relayed
-def _fit(job: PhaseJob, place: Place, observe: EpochObserver) -> Place | Stopped:
+def _fit(job: PhaseJob, place: Place, observe: EpochObserver, workers: Workers | None = None) -> Place | Stopped:
     try:
-        return fit(job, place=place, observe=observe)
+        return fit(job, place=place, observe=observe, workers=workers)
     except PhaseFailedError as error:
         return Stopped(reason=str(error))

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import ray._private.worker
-import ray.train.v2._internal.execution.context
 from ray._private import ray_constants
 from ray._private.ray_logging import global_worker_stdstream_dispatcher
 from ray._private.services import find_bootstrap_address
@@ -44,7 +43,6 @@ __all__ = [
     "last_started_address",
     "on_loopback",
     "route_output",
-    "silence_reports",
 ]
 
 
@@ -101,8 +99,3 @@ def hand_on(variable: str) -> None:
     asks the cluster at `RAY_ADDRESS`; without, it looks for one on the node, and gives up where it finds several.
     """
     ENV_VARS_TO_PROPAGATE.add(variable)
-
-
-def silence_reports() -> None:
-    """Every worker prints each report in full, under a logger that `LoggingConfig(log_level=…)` does not reach."""
-    logging.getLogger(ray.train.v2._internal.execution.context.__file__).setLevel(logging.WARNING)

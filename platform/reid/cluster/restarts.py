@@ -1,6 +1,8 @@
 """How long a run waits for workers, and how often it is restarted."""
 
 import time
+from collections import Counter
+from collections.abc import Callable
 
 from reid.cluster.ray_internals import (
     ControllerCallback,
@@ -24,12 +26,15 @@ class Restarts(ControllerCallback):
 
     Ray counts a worker that is lost before it could begin as a failure of its own, together with every wait for nodes,
     and has an elastic run that finds too few nodes wait for ever.
+
+    Args:
+        current: number and title of the work that is under way or comes; each has its restarts.
     """
 
-    def __init__(self, what: str, scaling: ScalingConfig) -> None:
-        self._what = what
+    def __init__(self, current: Callable[[], tuple[int, str]], scaling: ScalingConfig) -> None:
+        self._current = current
         self._scaling = scaling
-        self._failures = 0
+        self._failures: Counter[int] = Counter()
         self._had_workers = 0.0
         """When it had them last, or was to get some."""
 
@@ -57,12 +62,13 @@ class Restarts(ControllerCallback):
             self._require_patience()
             return
         self._had_workers = time.monotonic()
-        self._failures += 1
+        number, what = self._current()
+        self._failures[number] += 1
         most = self._scaling.max_failures
-        if self._failures > most:
+        if self._failures[number] > most:
             raise RuntimeError(f"more restarts than scaling.max_failures = {most}, the last after this: {cause}")
         with relaying():
-            say(f"{self._what}: a worker was lost, restart {self._failures} of {most} at most")
+            say(f"{what}: a worker was lost, restart {self._failures[number]} of {most} at most")
 
     def _require_patience(self) -> None:
         workers, seconds = self._scaling.min_workers, self._scaling.start_timeout

@@ -7,17 +7,14 @@ from typing import Any
 
 import torch
 from ray import tune
-from ray.tune.integration.ray_train import TuneReportCallback
 
-from reid.cluster.runner import NoRoomError, PhaseFailedError, fit
+from reid.cluster.runner import fit
+from reid.cluster.workers import NoRoomError, PhaseFailedError
 from reid.config import RunConfig, with_settings
 from reid.data import HoldOut
 from reid.stages import stage_of
 from reid.storage import Place
 from reid.training import EpochRecord, PhaseJob, PhaseState, load_state
-
-NO_CONTEXT: Any = None
-"""Of the Train run, which the callback does not look at."""
 
 FAILURES = (PhaseFailedError, MemoryError, torch.OutOfMemoryError)
 """What another attempt would only meet again."""
@@ -59,10 +56,9 @@ def train_trial(config: dict[str, Any], job: TrialJob) -> None:
         hold_out=job.hold_out,
         scoring="plain",
     )
-    in_process = job.config.scaling.num_workers == 0
     place = job.folder_of(config["number"]) / job.phase
     try:
-        checkpoint = fit(phase_job, place=place, observe=ReportHere() if in_process else ReportFromController())
+        checkpoint = fit(phase_job, place=place, observe=Report())
     except NoRoomError as error:  # the trial is not to blame
         tune.report({"no_room": str(getattr(error, "cause", error))})
         return
@@ -76,7 +72,7 @@ def train_trial(config: dict[str, Any], job: TrialJob) -> None:
     tune.report(as_result(load_state(checkpoint).history))  # also for a trial that had finished before
 
 
-class ReportHere:
+class Report:
     """Observer in the trial's own process; raises SystemExit where Tune has stopped the trial."""
 
     def __init__(self) -> None:
@@ -84,18 +80,6 @@ class ReportHere:
 
     def __call__(self, state: PhaseState) -> None:
         tune.report(as_result(state.history[self._reported :]))
-        self._reported = state.epoch
-
-
-class ReportFromController:
-    """Observer in the controller of the trial's own Ray Train run."""
-
-    def __init__(self) -> None:
-        self._forward = TuneReportCallback()  # type: ignore[no-untyped-call]
-        self._reported = 0
-
-    def __call__(self, state: PhaseState) -> None:
-        self._forward.after_report(NO_CONTEXT, [as_result(state.history[self._reported :])], None)
         self._reported = state.epoch
 
 

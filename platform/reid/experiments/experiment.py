@@ -5,6 +5,7 @@ data. What was finished is never trained again.
 """
 
 import dataclasses
+import functools
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from reid.cluster import (
     PhaseFailedError,
     Started,
     Stopped,
+    Workers,
     connect,
     fit_here,
     require_placeable,
@@ -193,25 +195,24 @@ class Experiment:
             TrainingsStoppedError: of many at once some stopped; all that do not build on them are finished.
         """
         stopped: dict[str, str] = {}
-
-        def start(training: Training) -> Started:
-            return self._start(training, in_background=at_once is not None)
-
-        for training, ended in run_in_order(trainings, self.finished, start, at_once=at_once or (lambda: 1)):
-            record = self.under_way[training.name]
-            if isinstance(ended, Stopped):
-                stopped[training.name] = ended.reason
-                self.workspace.recorder.put(dataclasses.replace(record, status="FAILED"))
-                if at_once is None:
-                    raise PhaseFailedError(ended.reason)
-            else:  # recorded first: from the moment it counts as finished it is not looked at again
-                self.workspace.recorder.put(finished_record(record, load_state(ended), ended))
-                self.finished[training.name] = ended
-                self.run.finish_phase(training.name, ended)
-                if at_once is not None:
-                    done = sum(training.name in self.finished for training in trainings)
-                    say(f"{training.name} finished, {done} of {len(trainings)}")
-            del self.under_way[training.name]
+        with Workers(self.workspace.config.scaling, self.run.storage.place("runs", self.run.key)) as workers:
+            fit = functools.partial(fit_here, workers=workers) if at_once is None else start_fit
+            start = functools.partial(self._start, fit)
+            for training, ended in run_in_order(trainings, self.finished, start, at_once=at_once or (lambda: 1)):
+                name, record = training.name, self.under_way[training.name]
+                if isinstance(ended, Stopped):
+                    stopped[name] = ended.reason
+                    self.workspace.recorder.put(dataclasses.replace(record, status="FAILED"))
+                    if at_once is None:
+                        raise PhaseFailedError(ended.reason)
+                else:  # recorded first: from the moment it counts as finished it is not looked at again
+                    self.workspace.recorder.put(finished_record(record, load_state(ended), ended))
+                    self.finished[name] = ended
+                    self.run.finish_phase(name, ended)
+                    if at_once is not None:
+                        done = sum(training.name in self.finished for training in trainings)
+                        say(f"{name} finished, {done} of {len(trainings)}")
+                del self.under_way[name]
         if stopped:
             raise TrainingsStoppedError(stopped)
 
@@ -271,7 +272,7 @@ class Experiment:
         except DiskFullError as error:
             logging.getLogger(__name__).error("%s", error)
 
-    def _start(self, training: Training, *, in_background: bool) -> Started:
+    def _start(self, fit: Callable[..., Started], training: Training) -> Started:
         workspace, stage = self.workspace, training.stage
         store = workspace.stores[stage.data.name]
         data = dataset_input(workspace.dataset_of(stage), store)
@@ -292,7 +293,7 @@ class Experiment:
         )
         place = self.run.storage.place("runs", self.run.key, *(training.folders or (training.name, training.phase)))
         observe = EpochRecorder(recorder=workspace.recorder, record=record)
-        return (start_fit if in_background else fit_here)(job, place=place, observe=observe)
+        return fit(job, place=place, observe=observe)
 
     def _key(self, name: str) -> str:
         return f"{self.record.key}.{name}"

@@ -1,0 +1,106 @@
+"""The workers of one run do one work after another, whoever of them is lost meanwhile."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+
+from reid.cluster import workers
+
+ROOT = Path(__file__).parents[2]
+JOB = """
+import json, os, signal, sys
+from functools import partial
+from pathlib import Path
+import psutil
+import ray.train
+from reid.cluster import NoRoomError, PhaseFailedError, Workers, connect
+from reid.config import ScalingConfig
+from reid.progress import Silence, listening
+from reid.storage import Place
+
+class Ears(Silence):
+    said = []
+    def say(self, line): self.said.append(line)
+
+def work(number, tell):
+    rank = ray.train.get_context().get_world_rank()
+    tell(f"{number} by {rank}")
+    return number, rank, os.getpid()
+
+def die(mark, times, tell):
+    rank = ray.train.get_context().get_world_rank()
+    died = len(list(mark.parent.glob(f"{mark.name}-*")))
+    if rank == 1 and died < times:
+        Path(f"{mark}-{died}").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    ray.train.collective.barrier()
+    return os.getpid()
+
+folder = Path(sys.argv[1])
+connect()
+told, results = [], []
+scaling = ScalingConfig(num_workers=2, max_failures=1)
+with listening(Ears()):
+    with Workers(scaling, Place(folder / "first")) as workers:
+        for number in range(2):
+            results.append(workers.do(partial(work, number), what="work", hear=told.append))
+        family = psutil.Process().children(recursive=True)
+        (desk,) = [process for process in family if " ".join(process.cmdline()).startswith("ray::Desk")]
+        heavy = [file.path for file in desk.memory_maps() if "torch" in file.path]
+        for name in ("one", "two"):
+            results.append(workers.do(partial(die, folder / name, 1), what=name))
+    try:
+        with Workers(scaling, Place(folder / "second")) as workers:
+            workers.do(partial(die, folder / "three", 9), what="three")
+    except PhaseFailedError as error:
+        failure = str(error)
+    with Workers(scaling, Place(folder / "never")):
+        pass
+json.dump([told, results, heavy, Ears.said, failure, (folder / "never").exists()], open(folder / "left.json", "w"))
+"""
+
+
+@pytest.mark.cluster
+def test_one_group_does_all_and_begins_again_what_was_interrupted(tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    outcome = subprocess.run(
+        [sys.executable, "-c", JOB, str(tmp_path)],
+        env=environment | {"PYTHONPATH": str(ROOT / "platform"), "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
+    assert outcome.returncode == 0, outcome.stderr
+    told, results, heavy, said, failure, started = json.loads((tmp_path / "left.json").read_text())
+    assert told == ["0 by 0", "1 by 0"], "rank 0 tells, at once"
+    assert [result[:2] for result in results[:2]] == [[0, 0], [1, 0]]
+    assert results[0][2] == results[1][2], "the same process did both"
+    assert len({results[1][2], results[2], results[3]}) == 3, "another one after each loss"
+    assert heavy == [], "it would take seconds and a gigabyte"
+    lost = "a worker was lost, restart 1 of 1 at most"
+    assert said == [f"one: {lost}", f"two: {lost}", f"three: {lost}"], "each work may be interrupted as often"
+    assert failure.startswith("three failed: ")
+    assert "more restarts than scaling.max_failures = 1" in failure
+    assert not started, "without work there are no workers"
+
+
+def test_workers_that_do_not_meet_are_lost_and_have_not_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a worker raises, Ray Train restarts; what it returns, it does not."""
+
+    @contextmanager
+    def unreachable(*_: object) -> Iterator[None]:
+        raise RuntimeError("rank 1 on b does not reach the other workers")
+        yield
+
+    monkeypatch.setattr(workers, "get_device", lambda: torch.device("cpu"))
+    monkeypatch.setattr(workers, "process_group", unreachable)
+    with pytest.raises(RuntimeError, match="does not reach"):
+        workers._serve({"desk": None})
