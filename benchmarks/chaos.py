@@ -140,12 +140,12 @@ class Campaign:
                 wrong = require_end(jobs[1])
                 if jobs[1].process.returncode:
                     wrong.append(f"given again, the command ended with status {jobs[1].process.returncode}")
+            wrong += flush(storage, uri)
+            wrong += complaints(self.wanted[moment.job], outcome_of(moment.job, storage, uri), storage)
             wrong += [complaint for job in jobs for complaint in require_gone(job)]
         finally:
             for job in jobs:
                 job.kill()
-        wrong += flush(storage, uri)
-        wrong += complaints(self.wanted[moment.job], outcome_of(moment.job, storage, uri), storage)
         if not wrong:
             shutil.rmtree(storage)
         return wrong

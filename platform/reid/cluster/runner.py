@@ -111,10 +111,8 @@ def _train(job: PhaseJob, place: Place, seen: Place, tell: Tell) -> Stopped | No
 
     try:
         with CheckpointWriter(place, job) as writer:
-            latest = from_rank_zero(
-                lambda: _latest_in(place, seen)
-            )  # by its name: ranks tell each other little at once
-            resume_from = None if latest is None else place / latest
+            name = from_rank_zero(lambda: _latest_in(place, seen))  # and no place: ranks tell each other little at once
+            resume_from = None if name is None else place / name
             run_phase(job, device=get_device(), evaluate=job.stage.evaluate, report=report, resume_from=resume_from)
     except USER_ERRORS as error:
         return Stopped.by(error)
