@@ -26,8 +26,10 @@ TRIES = 3
 """Cases drawn for each kill that is wanted: a moment may be over before its victim is found."""
 SHORTLY_S = 0.02
 """Between looks at how far a job is."""
+OF_TRAINING = {"controller": "ray::TrainController", "desk": "ray::Desk"}
+"""Beginnings of the titles of what is there while Ray Train trains, beside its workers."""
 LAST_EPOCH = f"final: epoch {EPOCHS}/{EPOCHS}"
-VICTIMS = ("worker", "controller", "driver", "raylet", "gcs", "server")
+VICTIMS = ("worker", "controller", "desk", "driver", "raylet", "gcs", "server")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,18 +41,18 @@ class Moment:
     ends: Callable[[Job], bool]
     worker: str = ""
     """Beginning of the titles of the processes that do the work then; none = the driver does it alone."""
-    controller: str = ""
-    """The same of Ray Train's controller, where there is one."""
+    trains: bool = False
+    """Whether Ray Train's controller and the desk of its workers are there."""
     renders: bool = False
     """Whether it begins without data."""
 
     @property
     def victims(self) -> list[str]:
-        gone = {"worker" if not self.worker else "", "controller" if not self.controller else ""}
+        gone = {"worker"} if not self.worker else set()
+        gone |= set() if self.trains else set(OF_TRAINING)
         return [victim for victim in VICTIMS if victim not in gone]
 
 
-TRAIN = {"worker": "ray::RayTrainWorker", "controller": "ray::TrainController"}
 MOMENTS = {
     "rendering": Moment(
         job="full_pipeline",
@@ -70,13 +72,15 @@ MOMENTS = {
         job="full_pipeline",
         begins=lambda job: job.has_printed("finished: "),
         ends=lambda job: job.has_printed(LAST_EPOCH),
-        **TRAIN,
+        worker="ray::RayTrainWorker",
+        trains=True,
     ),
     "reporting": Moment(
         job="full_pipeline",
         begins=lambda job: job.has_written("runs/*/final/epoch_*"),
         ends=lambda job: job.has_printed(LAST_EPOCH),
-        **TRAIN,
+        worker="ray::RayTrainWorker",
+        trains=True,
     ),
     "sweeping": Moment(
         job="sweep",
@@ -173,8 +177,7 @@ def find(victim: str, moment: Moment, job: Job) -> list[psutil.Process]:
     """Processes of a job that a kill may hit."""
     if victim == "driver":
         return [psutil.Process(job.process.pid)]
-    if victim in ("worker", "controller"):
-        beginning = moment.worker if victim == "worker" else moment.controller
+    if beginning := moment.worker if victim == "worker" else OF_TRAINING.get(victim):
         return [process for process in job.family() if _title(process).startswith(beginning)]
     binary = {"raylet": "raylet/raylet", "gcs": "gcs/gcs_server"}[victim]
     return [process for process in job.family() if _title(process).partition(" ")[0].endswith(binary)]

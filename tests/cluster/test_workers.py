@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from reid.cluster import workers
 
 ROOT = Path(__file__).parents[2]
 JOB = """
-import json, os, signal, sys
+import json, os, signal, sys, time
 from functools import partial
 from pathlib import Path
 import psutil
@@ -43,6 +44,15 @@ def die(mark, times, tell):
     ray.train.collective.barrier()
     return os.getpid()
 
+def wait(tell):
+    tell("now")
+    time.sleep(30)
+
+def desk():
+    family = psutil.Process().children(recursive=True)
+    (found,) = [process for process in family if " ".join(process.cmdline()).startswith("ray::Desk")]
+    return found
+
 folder = Path(sys.argv[1])
 connect()
 told, results = [], []
@@ -51,9 +61,7 @@ with listening(Ears()):
     with Workers(scaling, Place(folder / "first")) as workers:
         for number in range(2):
             results.append(workers.do(partial(work, number), what="work", hear=told.append))
-        family = psutil.Process().children(recursive=True)
-        (desk,) = [process for process in family if " ".join(process.cmdline()).startswith("ray::Desk")]
-        heavy = [file.path for file in desk.memory_maps() if "torch" in file.path]
+        heavy = [file.path for file in desk().memory_maps() if "torch" in file.path]
         for name in ("one", "two"):
             results.append(workers.do(partial(die, folder / name, 1), what=name))
     try:
@@ -61,9 +69,15 @@ with listening(Ears()):
             workers.do(partial(die, folder / "three", 9), what="three")
     except PhaseFailedError as error:
         failure = str(error)
+    try:
+        with Workers(scaling, Place(folder / "third")) as workers:
+            workers.do(wait, what="four", hear=lambda _: desk().kill())
+    except PhaseFailedError as error:
+        without_desk = str(error)
     with Workers(scaling, Place(folder / "never")):
         pass
-json.dump([told, results, heavy, Ears.said, failure, (folder / "never").exists()], open(folder / "left.json", "w"))
+left = [told, results, heavy, Ears.said, failure, without_desk, (folder / "never").exists()]
+json.dump(left, open(folder / "left.json", "w"))
 """
 
 
@@ -79,7 +93,7 @@ def test_one_group_does_all_and_begins_again_what_was_interrupted(tmp_path: Path
         check=False,
     )
     assert outcome.returncode == 0, outcome.stderr
-    told, results, heavy, said, failure, started = json.loads((tmp_path / "left.json").read_text())
+    told, results, heavy, said, failure, without_desk, started = json.loads((tmp_path / "left.json").read_text())
     assert told == ["0 by 0", "1 by 0"], "rank 0 tells, at once"
     assert [result[:2] for result in results[:2]] == [[0, 0], [1, 0]]
     assert results[0][2] == results[1][2], "the same process did both"
@@ -89,6 +103,7 @@ def test_one_group_does_all_and_begins_again_what_was_interrupted(tmp_path: Path
     assert said == [f"one: {lost}", f"two: {lost}", f"three: {lost}"], "each work may be interrupted as often"
     assert failure.startswith("three failed: ")
     assert "more restarts than scaling.max_failures = 1" in failure
+    assert re.match("four stopped: ray::Desk, the process .* has died; give the same command", without_desk)
     assert not started, "without work there are no workers"
 
 

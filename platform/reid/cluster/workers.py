@@ -93,7 +93,7 @@ class Workers:
             What rank 0 returns.
 
         Raises:
-            PhaseFailedError: more workers were lost than `scaling.max_failures`, or could not be placed.
+            PhaseFailedError: more workers were lost than `scaling.max_failures`, or could not be placed; the desk was.
         """
         try:
             with track(what):
@@ -102,8 +102,13 @@ class Workers:
                 return self._result_of(self._put(what, work), hear)
         except DiskFullError as error:
             raise NoRoomError(f"{what} stopped: {error}") from error
-        except (ray.train.TrainingFailedError, RayActorError) as error:
+        except ray.train.TrainingFailedError as error:
             raise PhaseFailedError(f"{what} failed: {error}") from error
+        except RayActorError as error:
+            raise PhaseFailedError(
+                f"{what} stopped: ray::Desk, the process that hands out its work, has died; give the same command again, "
+                "which goes on from the last checkpoint"
+            ) from error
         finally:
             hear_out()
 
