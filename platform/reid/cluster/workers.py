@@ -106,8 +106,8 @@ class Workers:
             raise PhaseFailedError(f"{what} failed: {error}") from error
         except RayActorError as error:
             raise PhaseFailedError(
-                f"{what} stopped: ray::Desk, the process that hands out its work, has died; give the same command again, "
-                "which goes on from the last checkpoint"
+                f"{what} stopped: ray::Desk, the process that hands out its work, has died; give the same command "
+                "again, which goes on from the last checkpoint"
             ) from error
         finally:
             hear_out()
