@@ -44,13 +44,17 @@ def die(mark, times, tell):
     ray.train.collective.barrier()
     return os.getpid()
 
+def drive(folder):
+    with Workers(ScalingConfig(num_workers=2), Place(folder / "in a task")) as workers:
+        return workers.do(partial(work, 2), what="work")
+
 def wait(tell):
     tell("now")
     time.sleep(30)
 
 def desk():
     family = psutil.Process().children(recursive=True)
-    (found,) = [process for process in family if " ".join(process.cmdline()).startswith("ray::Desk")]
+    (found,) = [process for process in family if process.name().startswith("ray::Desk")]
     return found
 
 folder = Path(sys.argv[1])
@@ -74,6 +78,7 @@ with listening(Ears()):
             workers.do(wait, what="four", hear=lambda _: desk().kill())
     except PhaseFailedError as error:
         without_desk = str(error)
+    results.append(ray.get(ray.remote(num_cpus=0)(drive).remote(folder)))
     with Workers(scaling, Place(folder / "never")):
         pass
 left = [told, results, heavy, Ears.said, failure, without_desk, (folder / "never").exists()]
@@ -98,6 +103,7 @@ def test_one_group_does_all_and_begins_again_what_was_interrupted(tmp_path: Path
     assert [result[:2] for result in results[:2]] == [[0, 0], [1, 0]]
     assert results[0][2] == results[1][2], "the same process did both"
     assert len({results[1][2], results[2], results[3]}) == 3, "another one after each loss"
+    assert results[4][:2] == [2, 0], "a task of the cluster drives some too"
     assert heavy == [], "it would take seconds and a gigabyte"
     lost = "a worker was lost, restart 1 of 1 at most"
     assert said == [f"one: {lost}", f"two: {lost}", f"three: {lost}"], "each work may be interrupted as often"

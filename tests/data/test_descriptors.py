@@ -128,7 +128,7 @@ def test_a_look_up_takes_no_more_memory_in_a_larger_file(suffix: str, tmp_path: 
     few, many = tmp_path / f"few{suffix}", tmp_path / f"many{suffix}"
     block = rows_of(np.random.default_rng(0).standard_normal((BLOCK_ROWS, 512), np.float32), ["a.jpg"] * BLOCK_ROWS)
     write_table(few, ORIGIN, [block] * 4)
-    write_table(many, ORIGIN, [block] * 20)
+    write_table(many, ORIGIN, [block] * 40)
     found = subprocess.run([sys.executable, "-c", LOOK_UP, few, many], capture_output=True, text=True, check=True)
     of_few, of_many = map(float, found.stdout.split())
     larger = (many.stat().st_size - few.stat().st_size) / 2**20

@@ -69,8 +69,8 @@ def test_a_driver_that_stood_still_records_nothing_more(storage: Path, monkeypat
             experiment.train([training(settings, "first")])
             start = experiment._start
 
-            def start_and_stand_still(second: Training, *, in_background: bool) -> Any:
-                started = start(second, in_background=in_background)
+            def start_and_stand_still(fit: Any, second: Training) -> Any:
+                started = start(fit, second)
                 assert experiment.run.lease is not None
                 experiment.run.lease.claim.delete()  # another driver has taken the run, and let go of it again
                 now = lease.clock() + 100
