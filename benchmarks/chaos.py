@@ -48,9 +48,8 @@ class Moment:
 
     @property
     def victims(self) -> list[str]:
-        gone = {"worker"} if not self.worker else set()
-        gone |= set() if self.trains else set(OF_TRAINING)
-        return [victim for victim in VICTIMS if victim not in gone]
+        there = {"worker": bool(self.worker)} | dict.fromkeys(OF_TRAINING, self.trains)
+        return [victim for victim in VICTIMS if there.get(victim, True)]
 
 
 MOMENTS = {

@@ -153,7 +153,7 @@ def save_untrained(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pa
 
     from reid.config import load_config, load_manifest
     from reid.models import FGSAM
-    from reid.training import EpochRecord, PhaseState, save_checkpoint
+    from reid.training import EpochRecord, PhaseState, Save
 
     def save_untrained(phase: str, *, seed: int = 0, overrides: Sequence[str] = (), run: str | None = "walk-1") -> Path:
         config = load_config(preset="smoke", overrides=["scaling.num_workers=0", "precision=fp32", *overrides])
@@ -171,7 +171,7 @@ def save_untrained(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pa
         )
         folder = tmp_path_factory.mktemp("checkpoints") / phase / "epoch_0001"
         folder.mkdir(parents=True)
-        save_checkpoint(folder, model, torch.optim.Adam(model.parameters()), state, {})
+        Save.of(model, torch.optim.Adam(model.parameters()), state, {})(folder)
         return folder
 
     return save_untrained

@@ -1,11 +1,8 @@
 """The workers of one run do one work after another, whoever of them is lost meanwhile."""
 
 import json
-import os
 import re
-import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,7 +11,6 @@ import torch
 
 from reid.cluster import workers
 
-ROOT = Path(__file__).parents[2]
 JOB = """
 import json, os, signal, sys, time
 from functools import partial
@@ -87,17 +83,10 @@ json.dump(left, open(folder / "left.json", "w"))
 
 
 @pytest.mark.cluster
-def test_one_group_does_all_and_begins_again_what_was_interrupted(tmp_path: Path) -> None:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    outcome = subprocess.run(
-        [sys.executable, "-c", JOB, str(tmp_path)],
-        env=environment | {"PYTHONPATH": str(ROOT / "platform"), "HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        timeout=400,
-        check=False,
-    )
-    assert outcome.returncode == 0, outcome.stderr
+def test_one_group_does_all_and_begins_again_what_was_interrupted(
+    run_program: Callable[[str], str], tmp_path: Path
+) -> None:
+    run_program(JOB)
     told, results, heavy, said, failure, without_desk, started = json.loads((tmp_path / "left.json").read_text())
     assert told == ["0 by 0", "1 by 0"], "rank 0 tells, at once"
     assert [result[:2] for result in results[:2]] == [[0, 0], [1, 0]]

@@ -47,7 +47,7 @@ from reid.data.store import content_digest
 from reid.experiments.runs import PHASES, Run
 from reid.search.database import open_study, with_layouts_of
 from reid.storage import Storage
-from reid.training import CheckpointError, EpochRecord, PhaseState, save_checkpoint
+from reid.training import CheckpointError, EpochRecord, PhaseState, Save
 from reid.training.checkpoint import restore
 
 EXAMPLES = os.environ.get("REID_FUZZ_EXAMPLES")
@@ -120,7 +120,7 @@ def write_checkpoint(root: Path) -> None:
     config = load_config(preset="smoke")
     history = (EpochRecord(epoch=1, time=1.0, metrics={"train/total": 0.5}),)
     state = PhaseState(phase="final", config=config, num_identities=2, attributes={}, history=history)
-    save_checkpoint(root, model, optimizer, state, {})
+    Save.of(model, optimizer, state, {})(root)
 
 
 def write_phases(root: Path) -> None:

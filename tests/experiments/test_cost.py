@@ -7,7 +7,7 @@ from reid.config import load_config
 from reid.experiments.cost import descriptor_cost
 from reid.stages import STAGES
 from reid.storage import Place
-from reid.training import Labels, PhaseState, make_optimizer, save_checkpoint
+from reid.training import Labels, PhaseState, Save, make_optimizer
 
 
 @pytest.mark.parametrize("phase", ["san_baseline", "san"])
@@ -16,7 +16,7 @@ def test_a_description_costs_what_the_encoder_costs(phase: str, tmp_path: Path) 
     labels = Labels(num_identities=5, attributes={})
     model = STAGES[phase].build(config, labels, pretrained=False)
     state = PhaseState(phase=phase, config=config, num_identities=5, attributes={}, history=())
-    save_checkpoint(tmp_path, model, make_optimizer(model, config.phases[phase]), state, {})
+    Save.of(model, make_optimizer(model, config.phases[phase]), state, {})(tmp_path)
     cost = descriptor_cost(Place(tmp_path), config)
     weights = sum(p.numel() for n, p in model.named_parameters() if not n.startswith("decoder."))
     assert cost.mb == pytest.approx(4 * weights / 1e6)

@@ -14,7 +14,7 @@ from reid.experiments.describing import Extractor, shares_of
 from reid.models import FGSAM
 from reid.stages import describe, load_describer
 from reid.storage import Storage
-from reid.training.checkpoint import CheckpointError, PhaseState, save_checkpoint
+from reid.training.checkpoint import CheckpointError, PhaseState, Save
 
 CPU = torch.device("cpu")
 
@@ -24,7 +24,7 @@ def saved(config: RunConfig, stores: dict[str, Path], folder: Path, stage: str) 
     model = FGSAM(config.model, stage=stage, num_identities=12, attributes=attributes)
     state = PhaseState(phase=stage, config=config, num_identities=12, attributes=attributes, history=())
     folder.mkdir()
-    save_checkpoint(folder, model, torch.optim.Adam(model.parameters()), state, {})
+    Save.of(model, torch.optim.Adam(model.parameters()), state, {})(folder)
     return str(folder)
 
 

@@ -16,7 +16,7 @@ from reid.experiments.estimate import START_S, Counts, Pace, counts_of, estimate
 from reid.experiments.workload import Work
 from reid.stages import rehearse
 from reid.storage import Storage
-from reid.training import PhaseState, make_optimizer, save_checkpoint
+from reid.training import PhaseState, Save, make_optimizer
 
 CPU = torch.device("cpu")
 
@@ -115,7 +115,7 @@ def test_a_checkpoint_is_what_it_weighs(settings: list[str], tmp_path: Path) -> 
         parameter.grad = torch.ones_like(parameter)
     optimizer.step()
     state = PhaseState(phase="baseline", config=config, num_identities=5, attributes={}, history=())
-    save_checkpoint(tmp_path, model, optimizer, state, {})
+    Save.of(model, optimizer, state, {})(tmp_path)
     assert pace.checkpoint == pytest.approx(sum(file.stat().st_size for file in tmp_path.iterdir()), rel=0.05)
 
 

@@ -13,7 +13,7 @@ from reid.experiments.runs import Exclude, Run, claim_run
 from reid.experiments.sweep import require_shared_study
 from reid.stages import STAGES
 from reid.storage import HeldError, Holder, Storage
-from reid.training import PhaseState, save_checkpoint
+from reid.training import PhaseState, Save
 
 ROOT = Path(__file__).parents[2]
 DIGESTS = ("a", "b")
@@ -74,7 +74,7 @@ def test_a_training_that_has_lost_its_last_checkpoint_is_not_finished(
             Path(checkpoint).mkdir(parents=True)
             model = nn.Linear(2, 2)
             state = PhaseState(phase=phase, config=config(storage), num_identities=2, attributes={}, history=())
-            save_checkpoint(Path(checkpoint), model, torch.optim.Adam(model.parameters()), state, {})
+            Save.of(model, torch.optim.Adam(model.parameters()), state, {})(Path(checkpoint))
             run.finish_phase(phase, checkpoint)
         assert list(run.sound_checkpoints()) == ["pose", "baseline", "intermediate"]
         damaged = Path(run.folder) / "baseline" / "epoch_0001" / "model.safetensors"

@@ -13,7 +13,7 @@ from reid.data import HoldOut, PoseBatches, open_dataset, prepare
 from reid.models import FGSAM
 from reid.stages import STAGES, load_model, stage_of
 from reid.stages.fused_maps import frozen_pose_net, known_maps
-from reid.training import Labels, PhaseJob, PhaseState, load_weights, make_optimizer, run_phase, save_checkpoint
+from reid.training import Labels, PhaseJob, PhaseState, Save, load_weights, make_optimizer, run_phase
 
 CPU = torch.device("cpu")
 NOT_AUGMENTED = {f"data.augmentation.{name}": 0 for name in ("flip", "pad", "colour", "erase")}
@@ -68,7 +68,7 @@ def pose_net(stores: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) 
         if weight.shape[0] in (CONFIDENCE_CHANNELS, AFFINITY_CHANNELS):
             weight.data *= 100
     state = PhaseState(phase="pose", config=config, num_identities=0, attributes={}, history=())
-    save_checkpoint(folder, model, make_optimizer(model, config.phases["pose"]), state, {})
+    Save.of(model, make_optimizer(model, config.phases["pose"]), state, {})(folder)
     return Left(place=str(folder), metrics={})
 
 

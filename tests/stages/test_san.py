@@ -22,12 +22,12 @@ from reid.training import (
     Labels,
     PhaseJob,
     PhaseState,
+    Save,
     load_state,
     load_weights,
     make_optimizer,
     require_trainable,
     run_phase,
-    save_checkpoint,
 )
 
 CPU = torch.device("cpu")
@@ -302,7 +302,7 @@ def test_a_checkpoint_of_another_stage_is_no_generator(tmp_path: Path) -> None:
     config = overridden()
     model = STAGES["san_baseline"].build(config, Labels(num_identities=2, attributes={}), pretrained=False)
     state = PhaseState(phase="san_baseline", config=config, num_identities=2, attributes={}, history=())
-    save_checkpoint(tmp_path, model, make_optimizer(model, config.phases["san_baseline"]), state, {})
+    Save.of(model, make_optimizer(model, config.phases["san_baseline"]), state, {})(tmp_path)
     with pytest.raises(ConfigError, match="is of stage san_baseline, not texture_generator"):
         check_phases(overridden(**{"models.san.generator": str(tmp_path)}))
 

@@ -15,9 +15,9 @@ from reid.training import (
     CheckpointError,
     Labels,
     PhaseState,
+    Save,
     make_optimizer,
     require_trainable,
-    save_checkpoint,
     without_training_modules,
 )
 
@@ -104,7 +104,7 @@ def saved(config: RunConfig, model: nn.Module, labels: Labels, folder: Path, pha
         phase=phase, config=config, num_identities=labels.num_identities, attributes=attributes, history=()
     )
     folder.mkdir()
-    save_checkpoint(folder, model, make_optimizer(model, config.phases[phase]), state, {})
+    Save.of(model, make_optimizer(model, config.phases[phase]), state, {})(folder)
     return str(folder)
 
 

@@ -15,10 +15,10 @@ from reid.training import EpochRecord
 from reid.training.checkpoint import (
     CheckpointError,
     PhaseState,
+    Save,
     load_state,
     load_weights,
     restore,
-    save_checkpoint,
 )
 
 
@@ -57,7 +57,7 @@ def saved(config: RunConfig, stores: dict[str, Path], state: PhaseState, tmp_pat
     folder.mkdir()
     model, optimizer = model_of(config, stores)
     step(model, optimizer)
-    save_checkpoint(folder, model, optimizer, state, {"cmc.png": b"png"})
+    Save.of(model, optimizer, state, {"cmc.png": b"png"})(folder)
     return folder
 
 

@@ -32,15 +32,17 @@ COLLECTIVE_TIMEOUT_S = 1800
 ELASTIC_S = 30
 """In which an elastic run's workers are placed, or it looks anew how many can be: a node may have gone unnoticed."""
 SECONDS_TO_END = 60
+"""Of workers that have nothing to do."""
 SECONDS_TO_BREAK_OFF = 5
-"""Of a work that nobody waits for any more."""
+"""Of those whose work nobody waits for any more."""
 
 Tell = Callable[[str], None]
 """Brings a text to the driver, from rank 0."""
 Work = Callable[[Tell], Any]
 """What every rank does; what rank 0 returns is the result."""
 
-cloudpickle.register_pickle_by_value(desk)  # type: ignore[no-untyped-call]  # its process would import this package, for seconds and a gigabyte
+# Else the desk's process would import this package, which takes seconds and a gigabyte.
+cloudpickle.register_pickle_by_value(desk)  # type: ignore[no-untyped-call]
 
 
 class PhaseFailedError(JobStoppedError):
@@ -93,7 +95,8 @@ class Workers:
             What rank 0 returns.
 
         Raises:
-            PhaseFailedError: more workers were lost than `scaling.max_failures`, or could not be placed; the desk was.
+            PhaseFailedError: more workers were lost than `scaling.max_failures`, they could not be placed, or the desk
+                has died.
         """
         try:
             with track(what):
@@ -156,14 +159,6 @@ class Workers:
             self._ended.set_result(None)
         except BaseException as error:  # for the thread that waits
             self._ended.set_exception(error)
-
-
-def _scaling_config(scaling: ScalingConfig) -> ray_train.ScalingConfig:
-    return ray_train.ScalingConfig(
-        num_workers=scaling.num_workers,
-        use_gpu=uses_gpu(scaling),
-        resources_per_worker=worker_resources(scaling),
-    )
 
 
 def _run_config(scaling: ScalingConfig, place: Place, callbacks: list[Any]) -> ray_train.RunConfig:

@@ -10,7 +10,6 @@ from reid.training.checkpoint import (
     load_weights,
     pictures_in,
     require_sound,
-    save_checkpoint,
     save_pictures,
 )
 from reid.training.device import autocast, choose_device, resolve_precision
@@ -75,7 +74,6 @@ __all__ = [
     "require_trainable",
     "resolve_precision",
     "run_phase",
-    "save_checkpoint",
     "save_pictures",
     "train_mode",
     "train_step",

@@ -82,18 +82,6 @@ class Save:
         return sum(int(tensor.nbytes) for tensor in tensors) + sum(map(len, texts))
 
 
-def save_checkpoint(
-    folder: Path,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    state: PhaseState,
-    pictures: Mapping[str, bytes],
-    trained: nn.Module | None = None,
-) -> None:
-    """Write a checkpoint into an existing empty folder; see `Save.of`."""
-    Save.of(model, optimizer, state, pictures, trained)(folder)
-
-
 def _copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
 
